@@ -1,0 +1,267 @@
+//! The limiter: GCRA in cache lines.
+//!
+//! The generic cell rate algorithm (ITU-T I.371, virtual scheduling) keeps one number a source:
+//! the theoretical arrival time (TAT) of its next packet. With an increment T = 1 / rate and a
+//! tolerance τ = burst × T a packet is admitted if TAT' = max(TAT, now) + T is at most τ ahead of
+//! now, and only then is TAT' stored. A TAT that has passed says no more than its absence would.
+//!
+//! So a bucket is one word, `family (1) | tag (23) | TAT (40, µs)`, eight buckets are a cache line,
+//! and a bucket whose TAT has passed is free: expiry costs nothing and forgets nothing. Line and
+//! tag come from a keyed permutation of (address, limit), which identifies an IPv4 source exactly.
+//! An admitted packet costs one compare-and-swap, a refused one no store at all. Only when all
+//! eight buckets of a line are owed debt by others are new sources there charged to a bucket that
+//! they share with their network (the valve): never amnesty, no eviction.
+
+use crate::{
+    addr::{Address, V6},
+    control::{Global, Seed},
+    keyed,
+    line::{Line, Memory, WORDS, Word},
+    map::{Map, VALVE_LINES},
+};
+
+const TAT_BITS: u32 = 40;
+const TAT_MASK: u64 = (1 << TAT_BITS) - 1;
+const TAG_BITS: u32 = 23;
+const V6_TAG: u64 = 1 << TAG_BITS;
+/// Fractional bits of an increment.
+pub const FRACTION_BITS: u32 = 24;
+/// A TAT further ahead than this (71 minutes) is not debt but the remains of one that passed half a
+/// turn of the 40-bit clock (6 days) ago. Tolerance and increment together stay below.
+pub const DEBT_MAX: u64 = 1 << 32;
+/// Tries to swap a word before a source counts as over its limit. Every failed try means that
+/// another CPU admitted a packet into this line meanwhile.
+const TRIES: u32 = 4;
+
+/// Rate and burst of a limit.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Profile {
+    /// T: what one unit costs, in 2^-24 µs.
+    pub increment: u64,
+    /// τ: how far the TAT may be ahead, in µs.
+    pub tolerance: u64,
+}
+
+impl Profile {
+    /// Returns the profile for `rate` units a second and bursts of `burst` units.
+    ///
+    /// # Errors
+    /// Says what is out of range: a rate of 0, or above 2^40 units a second; a burst of 0, or one
+    /// that takes longer than an hour to earn.
+    pub fn new(rate: f64, burst: u64) -> Result<Self, &'static str> {
+        const HOUR: f64 = 3600e6;
+        if rate.is_nan() || rate <= 0.0 {
+            return Err("the rate must be above 0");
+        }
+        if rate > (1u64 << 40) as f64 {
+            return Err("the rate must be at most 2^40 a second");
+        }
+        if burst == 0 {
+            return Err("the burst must be at least 1");
+        }
+        let unit = 1e6 / rate;
+        let tolerance = unit * burst as f64;
+        if tolerance > HOUR {
+            return Err("burst / rate must be at most an hour; slower limits are quotas of the proxy");
+        }
+        let increment = (unit * (1u64 << FRACTION_BITS) as f64 + 0.5) as u64;
+        // At least 1 µs: with coarser time than that no burst below a µs can be told from none.
+        Ok(Self { increment: increment.max(1), tolerance: (tolerance + 0.5) as u64 + 1 })
+    }
+
+    /// Returns what `units` cost in µs. `dither`, 24 random bits, rounds the fraction up or down so
+    /// that many packets together cost what they should.
+    #[inline(always)]
+    #[must_use]
+    pub const fn cost(self, units: u32, dither: u32) -> u64 {
+        (self.increment.wrapping_mul(units as u64) + (dither & ((1 << FRACTION_BITS) - 1)) as u64)
+            >> FRACTION_BITS
+    }
+}
+
+/// The time in µs, modulo 2^40. Its origin does not matter.
+pub trait Clock {
+    /// Returns the time of the last tick. Costs nothing.
+    fn coarse(&self) -> u64;
+    /// Returns the time now: at least `coarse`, less than a tick more. Costs a call.
+    fn precise(&self) -> u64;
+}
+
+/// What became of a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Charge {
+    /// It is within the limit and has been charged.
+    Admitted,
+    /// It is over the limit.
+    Over,
+    /// It was charged to the shared bucket, or refused by it.
+    Valve {
+        /// Within the limit of the shared bucket.
+        admitted: bool,
+    },
+}
+
+/// Where the bucket of a source is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Key {
+    line: u32,
+    tag: u64,
+    valve: u64,
+}
+
+impl Key {
+    /// Returns the place of `source` under limit `id`. IPv4 sources have a bucket each, IPv6
+    /// sources share that of their first `v6_bits` bits (at most 64).
+    #[inline(always)]
+    #[must_use]
+    pub const fn new(global: &Global, source: Address, id: u8, v6_bits: u8) -> Self {
+        match source {
+            Address::V4(bits) => {
+                let width = global.limiter_bits + TAG_BITS;
+                let place = keyed::permute(global.seed, width, (id as u64) << 32 | bits as u64);
+                Self {
+                    line: (place >> TAG_BITS) as u32,
+                    tag: place & (V6_TAG - 1),
+                    valve: valve(global.seed, (bits >> 16) as u64, id),
+                }
+            }
+            Address::V6(v6) => {
+                let network = V6 { high: v6.high, low: 0 }.network(v6_bits as u32 & 0x7f);
+                let place = keyed::hash(global.seed, network.high, 0, id as u64);
+                Self {
+                    line: (place >> (64 - global.limiter_bits)) as u32,
+                    tag: place & (V6_TAG - 1) | V6_TAG,
+                    valve: valve(global.seed, v6.high >> 32 | 1 << 32, id),
+                }
+            }
+        }
+    }
+}
+
+#[inline(always)]
+const fn valve(seed: Seed, network: u64, id: u8) -> u64 {
+    keyed::hash(seed, network, 1, id as u64)
+}
+
+/// What a bucket says of a source.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Fit {
+    /// The new TAT.
+    Within(u64),
+    Over,
+}
+
+/// Judges a packet of `cost` µs against a bucket with time `tat`.
+///
+/// The coarse clock decides wherever it can: admitting on it is never wrong, refusing only within
+/// a tick of the limit.
+#[inline(always)]
+fn fit(tat: u64, cost: u64, tolerance: u64, tick: u64, clock: &impl Clock) -> Fit {
+    let now = clock.coarse() & TAT_MASK;
+    let debt = debt(tat, now);
+    if debt + cost > tolerance {
+        if debt + cost > tolerance + tick {
+            return Fit::Over;
+        }
+        let passed = clock.precise().wrapping_sub(now) & TAT_MASK;
+        if debt + cost > tolerance + passed {
+            return Fit::Over;
+        }
+    }
+    Fit::Within((now + debt + cost) & TAT_MASK)
+}
+
+/// Returns how far `tat` is ahead of `now` in µs; 0 if it has passed.
+#[inline(always)]
+const fn debt(tat: u64, now: u64) -> u64 {
+    let ahead = tat.wrapping_sub(now) & TAT_MASK;
+    if ahead > DEBT_MAX { 0 } else { ahead }
+}
+
+/// Charges one packet of `cost` µs to its source.
+#[inline(always)]
+pub fn charge<M: Memory, C: Clock>(
+    memory: &M,
+    clock: &C,
+    global: &Global,
+    key: Key,
+    cost: u64,
+    tolerance: u64,
+) -> Charge {
+    let tick = global.tick >> 16;
+    let mut tries = 0;
+    while tries < TRIES {
+        let Some(line) = memory.line(Map::Limiter, key.line) else { return Charge::Over };
+        let Some(index) = find(line, key.tag, clock.coarse() & TAT_MASK) else {
+            return valve_charge(memory, clock, key.valve, cost, tolerance, tick);
+        };
+        let word = line.word(memory.opaque(index));
+        let held = word.load();
+        let tat = if held >> TAT_BITS == key.tag { held & TAT_MASK } else { clock.coarse() & TAT_MASK };
+        match fit(tat, cost, tolerance, tick, clock) {
+            Fit::Over => return Charge::Over,
+            Fit::Within(tat) => {
+                if swap(memory, word, held, key.tag << TAT_BITS | tat) {
+                    return Charge::Admitted;
+                }
+            }
+        }
+        tries += 1;
+    }
+    Charge::Over
+}
+
+/// Returns which word of `line` is, or may become, the bucket of `tag`: its own, else the first
+/// that owes nothing. Nothing where all eight owe.
+#[inline(always)]
+fn find(line: &Line, tag: u64, now: u64) -> Option<u32> {
+    let words = line.load();
+    let mut free = WORDS as u32;
+    let mut i = WORDS;
+    while i > 0 {
+        i -= 1;
+        if words[i] >> TAT_BITS == tag && words[i] != 0 {
+            return Some(i as u32);
+        }
+        if words[i] == 0 || debt(words[i] & TAT_MASK, now) == 0 {
+            free = i as u32;
+        }
+    }
+    if free < WORDS as u32 { Some(free) } else { None }
+}
+
+#[inline(always)]
+fn valve_charge<M: Memory, C: Clock>(
+    memory: &M,
+    clock: &C,
+    valve: u64,
+    cost: u64,
+    tolerance: u64,
+    tick: u64,
+) -> Charge {
+    let index = (valve >> 3) as u32 & (VALVE_LINES - 1);
+    let Some(line) = memory.line(Map::Valve, index) else {
+        return Charge::Valve { admitted: false };
+    };
+    let word = line.word(valve as u32);
+    let held = word.load();
+    let admitted = match fit(held & TAT_MASK, cost, tolerance, tick, clock) {
+        Fit::Over => false,
+        Fit::Within(tat) => swap(memory, word, held, tat),
+    };
+    Charge::Valve { admitted }
+}
+
+#[inline(always)]
+fn swap(memory: &impl Memory, word: &Word, held: u64, new: u64) -> bool {
+    memory.compare_exchange(word, held, new) == held
+}
+
+/// Returns the debt of a source in µs, 0 if it owes nothing: for `explain` and tests.
+pub fn owed(memory: &impl Memory, key: Key, now: u64) -> u64 {
+    let Some(line) = memory.line(Map::Limiter, key.line) else { return 0 };
+    line.load()
+        .into_iter()
+        .find(|word| *word != 0 && word >> TAT_BITS == key.tag)
+        .map_or(0, |word| debt(word & TAT_MASK, now & TAT_MASK))
+}

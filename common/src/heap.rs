@@ -1,0 +1,62 @@
+//! The maps as plain memory, for tests and for judging without a kernel.
+
+use std::{
+    cell::Cell,
+    fmt,
+    iter,
+    vec::Vec,
+};
+
+use crate::{
+    gcra::Clock,
+    line::{Line, Memory, Word},
+    map::{Map, Sizes},
+};
+
+/// All maps of the given sizes on the heap, and a clock that stands still until it is set.
+pub struct Heap {
+    maps: Vec<Vec<Line>>,
+    now: Cell<u64>,
+    tick: Cell<u64>,
+}
+
+impl Heap {
+    /// Returns empty maps.
+    #[must_use]
+    pub fn new(sizes: Sizes) -> Self {
+        let lines = |map: Map| iter::repeat_with(Line::default).take(map.lines(sizes) as usize).collect();
+        Self { maps: Map::ALL.into_iter().map(lines).collect(), now: Cell::new(0), tick: Cell::new(1) }
+    }
+
+    /// Sets the time in µs, and the length of a tick in µs that the coarse clock is rounded down to.
+    pub fn set_clock(&self, now: u64, tick: u64) {
+        self.now.set(now);
+        self.tick.set(tick.max(1));
+    }
+}
+
+impl Memory for Heap {
+    fn line(&self, map: Map, index: u32) -> Option<&Line> {
+        self.maps.get(map as usize)?.get(index as usize)
+    }
+
+    fn compare_exchange(&self, word: &Word, current: u64, new: u64) -> u64 {
+        word.compare_exchange(current, new)
+    }
+}
+
+impl Clock for Heap {
+    fn coarse(&self) -> u64 {
+        self.now.get() / self.tick.get() * self.tick.get()
+    }
+
+    fn precise(&self) -> u64 {
+        self.now.get()
+    }
+}
+
+impl fmt::Debug for Heap {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Heap").field("now", &self.now).field("tick", &self.tick).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,154 @@
+//! IPv6: a filter over /32s, then a tagged line per prefix length present.
+//!
+//! A clean source whose /32 holds nothing listed costs one bit of 2 MB. Behind it each prefix
+//! length that occurs costs one line of eight slots `tag (48) | class (16)`, longest first. Line
+//! and tag are bits of a keyed 64-bit hash of (prefix, length); two prefixes are taken for the
+//! same with a probability of 2^-48 per slot compared.
+
+use crate::{
+    addr::V6,
+    class::{ClassId, NONE},
+    control::{self, Policy},
+    keyed,
+    line::{Line, Memory},
+    map::{Map, V6_FILTER_LINES},
+    table::Full,
+};
+
+/// A prefix this long or longer has all its /32s in the filter; with a shorter one present the
+/// policy says that the filter does not tell.
+pub const FILTERED_FROM: u32 = 16;
+/// Lines that an entry may be away from its own when that is full.
+const DISPLACEMENT: u32 = 4;
+/// Prefix lengths from 0 to 128; the control map has room for one less than this.
+const LENGTHS_MAX: u32 = 128;
+
+/// Returns the class of the longest entry that covers `address`.
+#[inline(always)]
+pub fn lookup(memory: &impl Memory, generation: u32, policy: &Policy, address: V6) -> ClassId {
+    if policy.v6_lengths == 0 || !policy.v6_unfiltered && !filter(memory, generation, policy, address) {
+        return NONE;
+    }
+    let mut i = 0;
+    while i < LENGTHS_MAX {
+        if i >= policy.v6_lengths {
+            return NONE;
+        }
+        let Some(lengths) = control::v6_lengths(memory, generation, i >> 6) else { return NONE };
+        let length = u32::from(lengths.byte(i));
+        let class = exact(memory, generation, policy, address.network(length), length);
+        if class != NONE {
+            return class;
+        }
+        i += 1;
+    }
+    NONE
+}
+
+#[inline(always)]
+fn filter(memory: &impl Memory, generation: u32, policy: &Policy, address: V6) -> bool {
+    let bit = filter_bit(policy, address);
+    match memory.line(Map::V6Filter, generation * V6_FILTER_LINES + (bit >> 9)) {
+        Some(line) => line.word(bit >> 6).load() >> (bit & 63) & 1 != 0,
+        None => false,
+    }
+}
+
+#[inline(always)]
+const fn filter_bit(policy: &Policy, address: V6) -> u32 {
+    keyed::hash(policy.seed, address.high >> 32, 0, 1) as u32 & (V6_FILTER_LINES * 512 - 1)
+}
+
+#[inline(always)]
+fn exact(memory: &impl Memory, generation: u32, policy: &Policy, network: V6, length: u32) -> ClassId {
+    let hash = keyed::hash(policy.seed, network.high, network.low, u64::from(length));
+    let tag = hash >> 16;
+    let mut step = 0;
+    while step < DISPLACEMENT {
+        let Some(line) = place(memory, generation, policy, hash, step) else { return NONE };
+        let words = line.load();
+        let mut class = 0;
+        let mut i = 0;
+        while i < words.len() {
+            let rest = words[i] ^ tag << 16;
+            class |= rest & memory.mask_if_zero(rest >> 16);
+            i += 1;
+        }
+        if class != 0 || words[7] == 0 {
+            return class as ClassId;
+        }
+        step += 1;
+    }
+    NONE
+}
+
+/// The line of a hash, or the `step`th behind it.
+#[inline(always)]
+fn place<'m, M: Memory>(
+    memory: &'m M,
+    generation: u32,
+    policy: &Policy,
+    hash: u64,
+    step: u32,
+) -> Option<&'m Line> {
+    let index = (hash as u32).wrapping_add(step) & ((1 << policy.v6_bits) - 1);
+    memory.line(Map::V6Lines, (generation << policy.v6_bits) + index)
+}
+
+/// Removes all entries of `generation`, which must not be in force.
+pub fn clear(memory: &impl Memory, generation: u32, policy: &Policy) {
+    super::clear_map(memory, Map::V6Filter, generation * V6_FILTER_LINES, V6_FILTER_LINES);
+    super::clear_map(memory, Map::V6Lines, generation << policy.v6_bits, 1 << policy.v6_bits);
+}
+
+/// Adds an entry to `generation`, which must not be in force. Its length must be among those of
+/// [`set_lengths`].
+///
+/// # Errors
+/// [`Full`] where the entry does not fit.
+pub fn insert(
+    memory: &impl Memory,
+    generation: u32,
+    policy: &Policy,
+    network: V6,
+    length: u32,
+    class: ClassId,
+) -> Result<(), Full> {
+    if length >= FILTERED_FROM {
+        for step in 0..1u64 << 32u32.saturating_sub(length) {
+            let within = V6 { high: network.high.wrapping_add(step << 32), low: 0 };
+            let bit = filter_bit(policy, within);
+            let line =
+                memory.line(Map::V6Filter, generation * V6_FILTER_LINES + (bit >> 9)).ok_or(Full::Memory)?;
+            let word = line.word(bit >> 6);
+            word.store(word.load() | 1 << (bit & 63));
+        }
+    }
+    let hash = keyed::hash(policy.seed, network.high, network.low, u64::from(length));
+    let tag = hash >> 16;
+    for step in 0..DISPLACEMENT {
+        let line = place(memory, generation, policy, hash, step).ok_or(Full::Memory)?;
+        for slot in 0..8 {
+            let word = line.word(slot);
+            let held = word.load();
+            if held == 0 || held >> 16 == tag {
+                word.store(tag << 16 | u64::from(class));
+                return Ok(());
+            }
+        }
+    }
+    Err(Full::Lines)
+}
+
+/// Declares which prefix lengths occur in `generation`, and returns how many there are. `present`
+/// has a bit per length from 1 to 128, bit 0 for /1; a /0 is two /1.
+pub fn set_lengths(memory: &impl Memory, generation: u32, present: u128) -> u32 {
+    let mut count = 0;
+    for length in (1..=128u32).rev().filter(|length| present >> (length - 1) & 1 != 0) {
+        if let Some(line) = control::v6_lengths(memory, generation, count >> 6) {
+            line.set_byte(count, length as u8);
+            count += 1;
+        }
+    }
+    count
+}

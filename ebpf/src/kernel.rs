@@ -1,0 +1,189 @@
+//! The world of the stages, made of BPF maps and helpers.
+
+use core::arch::asm;
+
+use aya_ebpf::{
+    helpers::generated::{
+        bpf_jiffies64, bpf_ktime_get_coarse_ns, bpf_ktime_get_ns, bpf_xdp_get_buff_len, bpf_xdp_load_bytes,
+    },
+    maps::Array,
+    programs::XdpContext,
+};
+use weir_common::{
+    control::Global,
+    gcra::Clock,
+    line::{Line, Memory, Word},
+    map::Map,
+    packet::Frame,
+};
+use weir_ebpf::{Case, World};
+
+use crate::{atomic, maps};
+
+/// The packet that a CPU is judging. In a map, not on the stack: see [`weir_ebpf::Case`] and
+/// [`Memory::opaque`].
+pub(crate) struct Scratch {
+    case: Case,
+    opaque: Word,
+}
+
+impl Scratch {
+    /// Returns the scratch memory of this CPU.
+    #[inline(always)]
+    pub(crate) fn get<'a>() -> Option<(&'a mut Case, Kernel<'a>)> {
+        let scratch = maps::SCRATCH.get_ptr_mut(0)?;
+        // SAFETY: a per-CPU value; XDP programs of one CPU do not interrupt each other.
+        let Self { case, opaque } = unsafe { &mut *scratch };
+        Some((case, Kernel { opaque }))
+    }
+}
+
+/// The maps of the program, its clock and its CPU.
+#[derive(Clone, Copy)]
+pub(crate) struct Kernel<'a> {
+    opaque: &'a Word,
+}
+
+impl Kernel<'_> {
+    #[inline(always)]
+    fn forget(self, value: u32) -> u32 {
+        self.opaque.store(u64::from(value));
+        self.opaque.load() as u32
+    }
+}
+
+impl Memory for Kernel<'_> {
+    #[inline(always)]
+    fn line(&self, map: Map, index: u32) -> Option<&Line> {
+        let array: &'static Array<Line> = match map {
+            Map::Control => &maps::CONTROL,
+            Map::V4Root => &maps::V4_ROOT,
+            Map::V4Wide => &maps::V4_WIDE,
+            Map::V4Lines => &maps::V4_LINES,
+            Map::V4Spill => &maps::V4_SPILL,
+            Map::V6Filter => &maps::V6_FILTER,
+            Map::V6Lines => &maps::V6_LINES,
+            Map::Classes => &maps::CLASSES,
+            Map::Services => &maps::SERVICES,
+            Map::Limits => &maps::LIMITS,
+            Map::Limiter => &maps::LIMITER,
+            Map::Valve => &maps::VALVE,
+        };
+        array.get(index)
+    }
+
+    #[inline(always)]
+    fn compare_exchange(&self, word: &Word, current: u64, new: u64) -> u64 {
+        atomic::compare_exchange(word, current, new)
+    }
+
+    #[inline(always)]
+    fn opaque(&self, value: u32) -> u32 {
+        self.forget(value)
+    }
+
+    #[inline(always)]
+    fn mask_if_zero(&self, mut value: u64) -> u64 {
+        // SAFETY: arithmetic on a register.
+        unsafe { asm!("{0} += -1", "{0} s>>= 63", inout(reg) value, options(pure, nomem, nostack)) };
+        value
+    }
+}
+
+impl Clock for Kernel<'_> {
+    /// Jiffies: the verifier replaces the call by a load.
+    #[inline(always)]
+    fn coarse(&self) -> u64 {
+        // SAFETY: takes no argument and reads a kernel variable.
+        let jiffies = unsafe { bpf_jiffies64() };
+        let tick = match Global::load(self) {
+            Some(global) => global.tick,
+            None => 0,
+        };
+        jiffies.wrapping_mul(tick) >> 16
+    }
+
+    /// Jiffies, and the time since the last of them: jiffies and the coarse clock advance in the
+    /// same timer tick (kernel/time/tick-sched.c), so their difference to the fine clock is it.
+    #[inline(always)]
+    fn precise(&self) -> u64 {
+        // SAFETY: takes no argument and reads the clock.
+        let fine = unsafe { bpf_ktime_get_ns() };
+        // SAFETY: likewise.
+        let coarse = unsafe { bpf_ktime_get_coarse_ns() };
+        let tick = match Global::load(self) {
+            Some(global) => global.tick >> 16,
+            None => 0,
+        };
+        let since = fine.saturating_sub(coarse) / 1000;
+        self.coarse() + if since < tick { since } else { tick }
+    }
+}
+
+impl World for Kernel<'_> {
+    #[inline(always)]
+    fn dither(&self) -> u32 {
+        let Some(tally) = maps::TALLY.get_ptr_mut(0) else { return 0 };
+        // SAFETY: a per-CPU value; XDP programs of one CPU do not interrupt each other.
+        let tally = unsafe { &mut *tally };
+        tally.sequence = tally.sequence.wrapping_add(1);
+        (tally.sequence.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40) as u32
+    }
+}
+
+/// The verifier follows packet offsets below 2^16. Headers never start beyond 2^15: two tags, an
+/// IPv6 header and eight extensions of at most 2048 bytes are 16446.
+const OFFSET_MASK: usize = 0x7fff;
+
+/// The frame of an XDP context.
+pub(crate) struct Packet<'c> {
+    context: &'c XdpContext,
+    kernel: Kernel<'c>,
+    start: usize,
+    end: usize,
+}
+
+impl<'c> Packet<'c> {
+    #[inline(always)]
+    pub(crate) fn new(context: &'c XdpContext, kernel: Kernel<'c>) -> Self {
+        Self { context, kernel, start: context.data(), end: context.data_end() }
+    }
+}
+
+impl Frame for Packet<'_> {
+    /// Reads from the linear part, or, where that ends before, from all buffers of the frame.
+    #[inline(always)]
+    fn load<const N: usize>(&self, offset: u32) -> Option<[u16; N]> {
+        let at = self.start + (offset as usize & OFFSET_MASK);
+        if at + 2 * N <= self.end {
+            // SAFETY: checked to lie between start and end of the frame. The kernel keeps frames at
+            // even addresses, and the architectures of XDP load from odd ones as well.
+            return Some(unsafe { *(at as *const [u16; N]) });
+        }
+        load_from_buffers(self.context, offset)
+    }
+
+    #[inline(always)]
+    fn holds(&self, length: u32) -> bool {
+        self.start + length as usize <= self.end || self.length() >= length
+    }
+
+    #[inline(always)]
+    fn length(&self) -> u32 {
+        // SAFETY: the context is the one of this program.
+        unsafe { bpf_xdp_get_buff_len(self.context.ctx) as u32 }
+    }
+
+    #[inline(always)]
+    fn opaque(&self, value: u32) -> u32 {
+        self.kernel.forget(value)
+    }
+}
+
+#[inline(always)]
+fn load_from_buffers<const N: usize>(context: &XdpContext, offset: u32) -> Option<[u16; N]> {
+    let mut words = [0u16; N];
+    // SAFETY: the buffer is 2 * N bytes long; the helper writes all of them or fails.
+    let result = unsafe { bpf_xdp_load_bytes(context.ctx, offset, words.as_mut_ptr().cast(), 2 * N as u32) };
+    if result == 0 { Some(words) } else { None }
+}

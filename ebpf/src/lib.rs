@@ -1,0 +1,115 @@
+//! weir's kernel program as a library: from a frame to a judgement.
+//!
+//! The binary beside it is this code over BPF maps. The agent's `explain` and the tests run it over
+//! plain memory, so there is one place where a verdict comes from.
+#![cfg_attr(target_arch = "bpf", no_std)]
+
+/// The order of the stages, and each of them.
+pub mod stage;
+
+use core::ops::ControlFlow;
+
+use weir_common::{
+    class::{self, Class, ClassId},
+    control::{self, Global, Policy},
+    counter::Outcome,
+    gcra::Clock,
+    line::Memory,
+    packet::{self, Frame, Packet},
+    verdict::{Reason, Verdict},
+};
+
+/// What the stages need besides memory: time, and a source of rounding.
+pub trait World: Memory + Clock {
+    /// Returns 24 bits that are different for every packet; see
+    /// [`Profile::cost`](weir_common::gcra::Profile::cost).
+    fn dither(&self) -> u32;
+}
+
+/// A packet on its way through the stages: what is known of it, and at the end the judgement. Each
+/// stage adds what it found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Case {
+    /// The facts of the frame.
+    pub packet: Packet,
+    /// The policy that judges.
+    pub policy: Policy,
+    /// Its generation.
+    pub generation: u32,
+    /// What the class of the source says.
+    pub listing: Class,
+    /// The class of the source.
+    pub class: ClassId,
+    /// What happens to the packet.
+    pub outcome: Outcome,
+    /// Why.
+    pub reason: Reason,
+    /// The limit that decided, or the last that was asked. 0: none.
+    pub limit: u8,
+    /// What that limit did: a packet may be over a limit in shadow mode and be dropped by the next.
+    pub limit_outcome: Outcome,
+}
+
+impl Case {
+    /// A packet of which nothing is known.
+    pub const OPEN: Self = Self {
+        packet: Packet::UNKNOWN,
+        policy: Policy::NONE,
+        generation: 0,
+        listing: Class::UNLISTED,
+        class: class::NONE,
+        outcome: Outcome::Pass,
+        reason: Reason::Clean,
+        limit: 0,
+        limit_outcome: Outcome::Pass,
+    };
+
+    /// Returns what becomes of the packet.
+    #[inline(always)]
+    #[must_use]
+    pub const fn verdict(&self) -> Verdict {
+        match self.outcome {
+            Outcome::Pass | Outcome::WouldDrop => Verdict::Pass,
+            Outcome::Drop => Verdict::Drop,
+        }
+    }
+
+    /// Ends the way of the packet, or, where the rule or the whole policy is in shadow mode, notes
+    /// what would have been and lets it go on. The first such note stays.
+    #[inline(always)]
+    pub(crate) fn drop(&mut self, reason: Reason, shadow: bool) -> Step {
+        if !shadow && !self.policy.shadow {
+            self.outcome = Outcome::Drop;
+            self.reason = reason;
+            return Step::Break(());
+        }
+        if self.outcome == Outcome::Pass {
+            self.outcome = Outcome::WouldDrop;
+            self.reason = reason;
+        }
+        Step::Continue(())
+    }
+
+    /// Ends the way of the packet: it passes, whatever later stages would say.
+    #[inline(always)]
+    pub(crate) fn pass(&mut self, reason: Reason) -> Step {
+        self.reason = reason;
+        Step::Break(())
+    }
+}
+
+/// What a stage says: go on, or this is the end.
+pub(crate) type Step = ControlFlow<()>;
+
+/// Judges a frame. What is found on the way, and the judgement, are in `case` afterwards.
+#[inline(always)]
+pub fn judge<W: World>(world: &W, frame: &impl Frame, case: &mut Case) {
+    *case = Case::OPEN;
+    packet::parse(frame, &mut case.packet);
+    case.generation = control::generation(world);
+    // Without settings there is no policy to enforce; the agent writes them before it attaches.
+    let Some(global) = Global::load(world) else { return };
+    let Some(policy) = Policy::load(world, case.generation) else { return };
+    case.policy = policy;
+    _ = stage::run(world, &global, case);
+}

@@ -1,0 +1,33 @@
+//! The order of the stages. Each says how it ends the way of a packet, or lets it go on.
+
+/// Frames that are never judged.
+mod trust;
+/// What the lists say of the source.
+mod reputation;
+/// Frames that no honest sender makes.
+mod form;
+/// Limits on declared services.
+mod limit;
+
+use core::hint::black_box;
+
+use weir_common::control::Global;
+
+use crate::{Case, Step, World};
+
+/// Runs the stages. All of them are here, in order.
+///
+/// Between two of them the case is read back from memory. In the kernel that is a map value, of
+/// which the verifier knows nothing, so that the paths through a stage do not multiply with those
+/// through the next.
+#[inline(always)]
+pub(crate) fn run<W: World>(world: &W, global: &Global, case: &mut Case) -> Step {
+    let case = black_box(case);
+    trust::judge(case)?;
+    let case = black_box(case);
+    reputation::judge(world, case)?;
+    let case = black_box(case);
+    form::judge(case)?;
+    let case = black_box(case);
+    limit::judge(world, global, case)
+}

@@ -1,0 +1,30 @@
+//! What the lists say of the source.
+
+use weir_common::{
+    class::{self, Action, NONE},
+    packet::Kind,
+    table,
+    verdict::Reason,
+};
+
+use crate::{Case, Step, World};
+
+#[inline(always)]
+pub(super) fn judge(world: &impl World, case: &mut Case) -> Step {
+    if case.packet.kind != Kind::Ip {
+        return Step::Continue(());
+    }
+    case.class = table::lookup(world, case.generation, &case.policy, case.packet.source);
+    if case.class == NONE {
+        return Step::Continue(());
+    }
+    case.listing = class::load(world, case.generation, case.class);
+    match case.listing.action {
+        Action::Allow => case.pass(Reason::Allow),
+        Action::Drop => case.drop(Reason::Feed, case.listing.shadow),
+        Action::Observe => {
+            case.reason = Reason::Observe;
+            Step::Continue(())
+        }
+    }
+}
