@@ -1,0 +1,33 @@
+//! weir's agent: from configuration and feeds to what the kernel enforces, and back to what people
+//! and Prometheus see of it.
+//!
+//! Modules are listed in the order in which data flows:
+//!
+//! ```text
+//! config ─┐
+//! feed ───┴► policy: merge ► compile ─► datapath: publish ═► kernel ═► counters, events ─► telemetry
+//!                                            └► record ─► status, explain
+//! ```
+
+/// What the operator wants: one YAML file, validated into types.
+pub mod config;
+/// What the lists say: one parser a format, and the guards in front of it.
+pub mod feed;
+/// From configuration and lists to classes and prefixes, and from those to table lines. Pure.
+pub mod policy;
+/// The only door to the kernel.
+pub mod datapath;
+/// What is enforced, in words: class and limit names behind the kernel's numbers.
+pub mod record;
+/// The agent as a whole: builds the parts, and runs them until it is told to stop.
+pub mod app;
+/// Logs and metrics.
+pub mod telemetry;
+/// What is attached and counted.
+pub mod status;
+/// Why an address gets what it gets.
+pub mod explain;
+/// The command line.
+pub mod cli;
+/// Tables for people, JSON for programs.
+pub mod output;

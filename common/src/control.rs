@@ -21,7 +21,7 @@ mod global {
     pub(super) const ABI: u32 = 0;
     pub(super) const GENERATION: u32 = 1;
     pub(super) const TICK: u32 = 2;
-    pub(super) const LIMITER: u32 = 3;
+    pub(super) const CLOCK: u32 = 3;
     pub(super) const SEED: u32 = 4; // and 5
     pub(super) const EVENTS: u32 = 6;
     pub(super) const PUBLICATIONS: u32 = 7;
@@ -46,6 +46,9 @@ pub struct Global {
     pub abi: u32,
     /// Length of a jiffy in 2^-16 µs: `1e6 / HZ << 16`.
     pub tick: u64,
+    /// What is to be added to `CLOCK_MONOTONIC`, in µs, to get the kernel's `jiffies * tick`. For
+    /// userspace, which cannot read jiffies.
+    pub clock_offset: u64,
     /// The limiter has 2^this lines.
     pub limiter_bits: u32,
     /// Secret of the limiter.
@@ -62,7 +65,8 @@ impl Global {
         Some(Self {
             abi: line.word(global::ABI).load() as u32,
             tick: line.word(global::TICK).load(),
-            limiter_bits: line.word(global::LIMITER).load() as u32,
+            clock_offset: line.word(global::CLOCK).load(),
+            limiter_bits: (line.word(global::ABI).load() >> 32) as u32,
             seed: Seed(line.word(global::SEED).load(), line.word(global::SEED + 1).load()),
             events_per_second: line.word(global::EVENTS).load() as u32,
         })
@@ -70,9 +74,9 @@ impl Global {
 
     /// Writes the settings.
     pub fn store(self, line: &Line) {
-        line.word(global::ABI).store(u64::from(self.abi));
+        line.word(global::ABI).store(u64::from(self.abi) | u64::from(self.limiter_bits) << 32);
         line.word(global::TICK).store(self.tick);
-        line.word(global::LIMITER).store(u64::from(self.limiter_bits));
+        line.word(global::CLOCK).store(self.clock_offset);
         line.word(global::SEED).store(self.seed.0);
         line.word(global::SEED + 1).store(self.seed.1);
         line.word(global::EVENTS).store(u64::from(self.events_per_second));

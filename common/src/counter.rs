@@ -1,6 +1,6 @@
 //! What is counted, and where. Every packet is counted once, at the exit.
 
-use crate::verdict::Reason;
+use crate::{class::ClassId, verdict::Reason};
 
 /// Interfaces with counters of their own, slot 0 (all others) included.
 pub const INTERFACES: u32 = 16;
@@ -82,8 +82,17 @@ pub const fn index(slot: u32, family: Family, outcome: Outcome, reason: Reason) 
         + reason as u32
 }
 
-/// Entries of the limit counter map: each limit has one per outcome.
+/// Entries of the class counter map: each class has one per outcome.
+pub const CLASS_COUNTERS: u32 = crate::class::CAPACITY * 4;
+/// Entries of the limit counter map, likewise.
 pub const LIMIT_COUNTERS: u32 = crate::limit::CAPACITY * 4;
+
+/// Returns where packets whose source has class `id` are counted.
+#[inline(always)]
+#[must_use]
+pub const fn class_index(id: ClassId, outcome: Outcome) -> u32 {
+    id as u32 * 4 + outcome as u32
+}
 
 /// Returns where packets that met `limit` are counted.
 #[inline(always)]

@@ -130,8 +130,9 @@ impl Sizes {
 pub const V4_ROOT_LINES: u32 = 1 << 16;
 /// Lines of classes per /16 in one generation: 2^16 of 16 bits.
 pub const V4_WIDE_LINES: u32 = 1 << 11;
-/// Lines for entries that found their quotient line full, in one generation.
-pub const V4_SPILL_LINES: u32 = 1 << 12;
+/// Lines for entries that found their quotient line full, in one generation: room for what half
+/// full tables of any size spill, up to 24k entries.
+pub const V4_SPILL_LINES: u32 = 1 << 14;
 /// Lines of the IPv6 filter in one generation: 2^24 bits.
 pub const V6_FILTER_LINES: u32 = 1 << 15;
 /// Lines of classes in one generation, eight a line.
@@ -157,5 +158,7 @@ pub const SCRATCH: &str = "SCRATCH";
 pub const EVENTS: &str = "EVENTS";
 /// Size of the ring buffer in bytes: 4096 events.
 pub const EVENTS_BYTES: u32 = 256 * 1024;
-/// Name of the program and of its pin's target function.
+/// Name of the program.
 pub const PROGRAM: &str = "weir";
+/// Name of the program that tells jiffies.
+pub const CLOCK_PROGRAM: &str = "weir_clock";

@@ -363,9 +363,8 @@ fn transport(frame: &impl Frame, at: u32, packet: &mut Packet) {
     }
     let header = match packet.protocol {
         protocol::TCP => 20,
-        protocol::UDP | protocol::UDP_LITE => 8,
         protocol::SCTP | protocol::DCCP => 12,
-        protocol::ICMP => 8,
+        protocol::UDP | protocol::UDP_LITE | protocol::ICMP => 8,
         protocol::ICMPV6 => 4,
         _ => return,
     };

@@ -31,7 +31,7 @@ pub(crate) fn count(context: &XdpContext, kernel: Kernel<'_>, case: &mut Case) {
     let bytes = u64::from(case.packet.length);
     add(&COUNTERS, counter::index(slot, case.packet.family(), case.outcome, case.reason), bytes);
     if case.class != class::NONE {
-        add(&CLASS_COUNTERS, u32::from(case.class), bytes);
+        add(&CLASS_COUNTERS, counter::class_index(case.class, case.class_outcome), bytes);
     }
     if case.limit != 0 {
         add(&LIMIT_COUNTERS, counter::limit_index(case.limit, case.limit_outcome), bytes);

@@ -3,6 +3,7 @@
 //! The binary beside it is this code over BPF maps. The agent's `explain` and the tests run it over
 //! plain memory, so there is one place where a verdict comes from.
 #![cfg_attr(target_arch = "bpf", no_std)]
+#![expect(clippy::inline_always, reason = "the kernel program is one function; a call costs the verifier a frame")]
 
 /// The order of the stages, and each of them.
 pub mod stage;
@@ -40,6 +41,8 @@ pub struct Case {
     pub listing: Class,
     /// The class of the source.
     pub class: ClassId,
+    /// What that class did, whatever later stages did.
+    pub class_outcome: Outcome,
     /// What happens to the packet.
     pub outcome: Outcome,
     /// Why.
@@ -58,6 +61,7 @@ impl Case {
         generation: 0,
         listing: Class::UNLISTED,
         class: class::NONE,
+        class_outcome: Outcome::Pass,
         outcome: Outcome::Pass,
         reason: Reason::Clean,
         limit: 0,
@@ -74,11 +78,18 @@ impl Case {
         }
     }
 
-    /// Ends the way of the packet, or, where the rule or the whole policy is in shadow mode, notes
-    /// what would have been and lets it go on. The first such note stays.
+    /// Returns what a rule that drops does: where it or the whole policy is in shadow mode, only
+    /// count.
+    #[inline(always)]
+    pub(crate) const fn dropping(&self, shadow: bool) -> Outcome {
+        if shadow || self.policy.shadow { Outcome::WouldDrop } else { Outcome::Drop }
+    }
+
+    /// Ends the way of the packet, or, in shadow mode, notes what would have been and lets it go on.
+    /// The first such note stays.
     #[inline(always)]
     pub(crate) fn drop(&mut self, reason: Reason, shadow: bool) -> Step {
-        if !shadow && !self.policy.shadow {
+        if self.dropping(shadow) == Outcome::Drop {
             self.outcome = Outcome::Drop;
             self.reason = reason;
             return Step::Break(());

@@ -15,7 +15,7 @@ mod maps;
 
 #[cfg(target_arch = "bpf")]
 mod program {
-    use aya_ebpf::{bindings::xdp_action, macros::xdp, programs::XdpContext};
+    use aya_ebpf::{bindings::xdp_action, helpers::generated::bpf_jiffies64, macros::xdp, programs::XdpContext};
     use weir_common::verdict::Verdict;
 
     use crate::{
@@ -34,6 +34,14 @@ mod program {
             Verdict::Pass => xdp_action::XDP_PASS,
             Verdict::Drop => xdp_action::XDP_DROP,
         }
+    }
+
+    /// Returns the low half of jiffies. Never attached: the agent runs it once, to learn how the
+    /// clock of the limiter stands to the one that userspace can read.
+    #[xdp]
+    pub(crate) fn weir_clock(_context: XdpContext) -> u32 {
+        // SAFETY: takes no argument and reads a kernel variable.
+        (unsafe { bpf_jiffies64() }) as u32
     }
 
     #[panic_handler]

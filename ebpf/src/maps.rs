@@ -7,7 +7,7 @@ use aya_ebpf::{
     maps::{Array, PerCpuArray, RingBuf},
 };
 use weir_common::{
-    class, counter,
+    counter,
     counter::{Counter, Tally},
     line::Line,
     map::{EVENTS_BYTES, Map, Sizes},
@@ -50,7 +50,8 @@ lines! {
 pub(crate) static COUNTERS: PerCpuArray<Counter> = PerCpuArray::with_max_entries(counter::COUNTERS, 0);
 
 #[map]
-pub(crate) static CLASS_COUNTERS: PerCpuArray<Counter> = PerCpuArray::with_max_entries(class::CAPACITY, 0);
+pub(crate) static CLASS_COUNTERS: PerCpuArray<Counter> =
+    PerCpuArray::with_max_entries(counter::CLASS_COUNTERS, 0);
 
 #[map]
 pub(crate) static LIMIT_COUNTERS: PerCpuArray<Counter> =

@@ -1,0 +1,18 @@
+//! What tests, benchmarks and the demo share.
+//!
+//! A test builds [frames](frame), puts them on the [wire] of a [namespace] in which a real
+//! [agent] stands, and compares what arrives behind XDP and what the [metrics] say with what was
+//! sent. Nothing here uses the agent's own code, so a mistake of the one cannot hide in the other.
+
+/// Frames, well formed or not.
+pub mod frame;
+/// Networks of their own, which end with the process.
+pub mod namespace;
+/// Frames onto an interface, and off it.
+pub mod wire;
+/// Programs that do not outlive the test.
+pub mod process;
+/// The agent as a process.
+pub mod agent;
+/// What a metrics page says.
+pub mod metrics;

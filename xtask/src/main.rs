@@ -1,1 +1,56 @@
-fn main() {}
+//! `cargo xtask`: what a developer and CI type.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line for people and for CI")]
+
+/// Every name and version of the toolchain.
+mod pins;
+/// Other programs: where they are, how they are run.
+mod sh;
+/// `setup`: what this machine needs.
+mod setup;
+/// `tidy`: the invariants of the source tree.
+mod tidy;
+/// `lint`: formatting, clippy, dependencies, invariants.
+mod lint;
+/// `test`: everything that can fail.
+mod test;
+/// `ci`: all of it, in order.
+mod ci;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", about, version)]
+struct Cli {
+    #[command(subcommand)]
+    task: Task,
+}
+
+/// What can be done.
+#[derive(Debug, Subcommand)]
+enum Task {
+    /// Install what this machine lacks to build, run, test and lint weir, and print the versions.
+    Setup,
+    /// Check the invariants of the source tree.
+    Tidy,
+    /// Check formatting, clippy, dependencies and invariants.
+    Lint,
+    /// Run every test: native, kernel, network and process.
+    Test(test::Args),
+    /// Do what CI does: lint, test, demo.
+    Ci,
+}
+
+fn main() -> ExitCode {
+    let done = match Cli::parse().task {
+        Task::Setup => setup::run(),
+        Task::Tidy => tidy::run(),
+        Task::Lint => lint::run(),
+        Task::Test(args) => test::run(&args),
+        Task::Ci => ci::run(),
+    };
+    let Err(error) = done else { return ExitCode::SUCCESS };
+    eprintln!("error: {error:#}");
+    ExitCode::FAILURE
+}

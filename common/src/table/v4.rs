@@ -41,7 +41,7 @@ pub fn lookup(memory: &impl Memory, generation: u32, policy: &Policy, address: u
         state::HOSTS => exact(memory, generation, policy, u64::from(address)),
         state::WHOLE => {
             let class = wide(memory, generation, address);
-            if class != NONE { class } else { exact(memory, generation, policy, net(address)) }
+            if class == NONE { exact(memory, generation, policy, net(address)) } else { class }
         }
         _ => {
             let mut class = exact(memory, generation, policy, u64::from(address));

@@ -4,13 +4,18 @@
 //! length that occurs costs one line of eight slots `tag (48) | class (16)`, longest first. Line
 //! and tag are bits of a keyed 64-bit hash of (prefix, length); two prefixes are taken for the
 //! same with a probability of 2^-48 per slot compared.
+//!
+//! An entry that finds its line full goes to one other line, which its tag names, and pushes an
+//! entry there on to that one's other line if need be (cuckoo hashing). So no entry is further than
+//! one line from its own, and lines fill to more than nine tenths before any is refused; with a run
+//! of neighbours instead, a large table refused its first entry when not yet half full.
 
 use crate::{
     addr::V6,
     class::{ClassId, NONE},
     control::{self, Policy},
     keyed,
-    line::{Line, Memory},
+    line::{Line, Memory, WORDS, Word},
     map::{Map, V6_FILTER_LINES},
     table::Full,
 };
@@ -18,9 +23,9 @@ use crate::{
 /// A prefix this long or longer has all its /32s in the filter; with a shorter one present the
 /// policy says that the filter does not tell.
 pub const FILTERED_FROM: u32 = 16;
-/// Lines that an entry may be away from its own when that is full.
-const DISPLACEMENT: u32 = 4;
-/// Prefix lengths from 0 to 128; the control map has room for one less than this.
+/// Entries that may be moved to make room for one.
+const MOVES: usize = 64;
+/// Prefix lengths from 1 to 128; the control map has a byte for each.
 const LENGTHS_MAX: u32 = 128;
 
 /// Returns the class of the longest entry that covers `address`.
@@ -62,36 +67,42 @@ const fn filter_bit(policy: &Policy, address: V6) -> u32 {
 #[inline(always)]
 fn exact(memory: &impl Memory, generation: u32, policy: &Policy, network: V6, length: u32) -> ClassId {
     let hash = keyed::hash(policy.seed, network.high, network.low, u64::from(length));
-    let tag = hash >> 16;
-    let mut step = 0;
-    while step < DISPLACEMENT {
-        let Some(line) = place(memory, generation, policy, hash, step) else { return NONE };
-        let words = line.load();
-        let mut class = 0;
-        let mut i = 0;
-        while i < words.len() {
-            let rest = words[i] ^ tag << 16;
-            class |= rest & memory.mask_if_zero(rest >> 16);
-            i += 1;
-        }
-        if class != 0 || words[7] == 0 {
-            return class as ClassId;
-        }
-        step += 1;
+    let (own, tag) = (hash as u32, hash >> 16);
+    let Some(line) = place(memory, generation, policy, own) else { return NONE };
+    let words = line.load();
+    let class = tagged(memory, words, tag);
+    if class != NONE || words[7] == 0 {
+        return class;
     }
-    NONE
+    match place(memory, generation, policy, other(own, tag)) {
+        Some(line) => tagged(memory, line.load(), tag),
+        None => NONE,
+    }
 }
 
-/// The line of a hash, or the `step`th behind it.
+/// Returns the class in the slot with this tag.
 #[inline(always)]
-fn place<'m, M: Memory>(
-    memory: &'m M,
-    generation: u32,
-    policy: &Policy,
-    hash: u64,
-    step: u32,
-) -> Option<&'m Line> {
-    let index = (hash as u32).wrapping_add(step) & ((1 << policy.v6_bits) - 1);
+fn tagged(memory: &impl Memory, words: [u64; WORDS], tag: u64) -> ClassId {
+    let mut class = 0;
+    let mut i = 0;
+    while i < WORDS {
+        let rest = words[i] ^ tag << 16;
+        class |= rest & memory.mask_if_zero(rest >> 16);
+        i += 1;
+    }
+    class as ClassId
+}
+
+/// Returns the other line that an entry may be in, given the one or the other.
+#[inline(always)]
+const fn other(index: u32, tag: u64) -> u32 {
+    index ^ ((tag >> 16) as u32 | 1)
+}
+
+/// Returns the line of an index, of which the lowest bits count.
+#[inline(always)]
+fn place<'m, M: Memory>(memory: &'m M, generation: u32, policy: &Policy, index: u32) -> Option<&'m Line> {
+    let index = index & ((1 << policy.v6_bits) - 1);
     memory.line(Map::V6Lines, (generation << policy.v6_bits) + index)
 }
 
@@ -125,19 +136,48 @@ pub fn insert(
         }
     }
     let hash = keyed::hash(policy.seed, network.high, network.low, u64::from(length));
-    let tag = hash >> 16;
-    for step in 0..DISPLACEMENT {
-        let line = place(memory, generation, policy, hash, step).ok_or(Full::Memory)?;
-        for slot in 0..8 {
-            let word = line.word(slot);
-            let held = word.load();
-            if held == 0 || held >> 16 == tag {
-                word.store(tag << 16 | u64::from(class));
-                return Ok(());
-            }
+    let (own, tag) = (hash as u32, hash >> 16);
+    let line = |index| place(memory, generation, policy, index).ok_or(Full::Memory);
+    let lines = [line(own)?, line(other(own, tag))?];
+    let mut entry = tag << 16 | u64::from(class);
+    if let Some(word) = lines.iter().find_map(|line| slot(line, |held| held != 0 && held >> 16 == tag)) {
+        word.store(entry);
+        return Ok(());
+    }
+    if let Some(word) = lines.iter().find_map(|line| slot(line, |held| held == 0)) {
+        word.store(entry);
+        return Ok(());
+    }
+    // Both are full: take the place of another, which goes to its own other line, and so on. Lines
+    // stay full by this, so what is not in its first line is still looked for in the second.
+    let mut index = own;
+    let mut path = [0; MOVES];
+    for (step, from) in (0..).zip(&mut path) {
+        *from = index;
+        entry = exchange(line(index)?.word(step), entry);
+        index = other(index, entry >> 16);
+        if let Some(word) = slot(line(index)?, |held| held == 0) {
+            word.store(entry);
+            return Ok(());
         }
     }
+    // No room within reach: put all back.
+    for (step, from) in (0..MOVES as u32).zip(path).rev() {
+        entry = exchange(line(from)?.word(step), entry);
+    }
     Err(Full::Lines)
+}
+
+/// Returns the first word of `line` whose value is as wanted.
+fn slot(line: &Line, wanted: impl Fn(u64) -> bool) -> Option<&Word> {
+    (0..WORDS as u32).map(|i| line.word(i)).find(|word| wanted(word.load()))
+}
+
+/// Stores `new` and returns what was there.
+fn exchange(word: &Word, new: u64) -> u64 {
+    let held = word.load();
+    word.store(new);
+    held
 }
 
 /// Declares which prefix lengths occur in `generation`, and returns how many there are. `present`

@@ -41,8 +41,7 @@ pub(super) fn judge<W: World>(world: &W, global: &Global, case: &mut Case) -> St
             Charge::Over => Reason::Limit,
             Charge::Valve { admitted: false } => Reason::Valve,
         };
-        case.limit_outcome =
-            if demand.shadow || case.policy.shadow { Outcome::WouldDrop } else { Outcome::Drop };
+        case.limit_outcome = case.dropping(demand.shadow);
         case.drop(reason, demand.shadow)?;
     }
     Step::Continue(())

@@ -21,7 +21,10 @@ pub(super) fn judge(world: &impl World, case: &mut Case) -> Step {
     case.listing = class::load(world, case.generation, case.class);
     match case.listing.action {
         Action::Allow => case.pass(Reason::Allow),
-        Action::Drop => case.drop(Reason::Feed, case.listing.shadow),
+        Action::Drop => {
+            case.class_outcome = case.dropping(case.listing.shadow);
+            case.drop(Reason::Feed, case.listing.shadow)
+        }
         Action::Observe => {
             case.reason = Reason::Observe;
             Step::Continue(())

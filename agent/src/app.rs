@@ -1,0 +1,439 @@
+//! The agent as a whole: builds the parts, and runs them until it is told to stop.
+//!
+//! One task owns the datapath and the feeds. It waits for a signal or a changed list, makes a policy
+//! of what there is, and publishes it. Whatever goes wrong with that, the policy in force stays.
+
+use std::{
+    io,
+    net::SocketAddr,
+    path::PathBuf,
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::{Duration, Instant, SystemTime},
+};
+
+use sd_notify::NotifyState;
+use tokio::{
+    net::TcpListener,
+    runtime,
+    signal::unix::{Signal, SignalKind, signal},
+    sync::{mpsc, watch},
+    task::{self, JoinSet},
+    time::{sleep, timeout},
+};
+use weir_common::{ABI_VERSION, event::Event, map::Sizes};
+
+use crate::{
+    config::{Config, ConfigError, Enforce},
+    datapath::{Attached, Datapath, DatapathError, Pins},
+    feed::{Feed, watch::Watch},
+    policy::{
+        Policy,
+        classes::{Classes, TooManyClasses},
+        compile::{self, Demand},
+        limits::LimitNumbers,
+        merge::{self, Merged},
+    },
+    record::{FeedRecord, LimitRecord, Record, TableRecord, seconds},
+    telemetry::{
+        metrics::{Metrics, View},
+        server::{self, Pages},
+    },
+};
+
+/// Changes of lists that come within this time are one: writers touch a file more than once.
+const SETTLE: Duration = Duration::from_millis(100);
+/// How long a stop may take before what is left is abandoned.
+const DRAIN: Duration = Duration::from_secs(5);
+/// Smallest tables, in entries: a list that grows later finds room.
+const V4_ENTRIES_MIN: u64 = 1 << 20;
+const V6_ENTRIES_MIN: u64 = 1 << 16;
+
+/// Where the agent finds and leaves things.
+#[derive(Clone, Debug)]
+pub struct Places {
+    /// The configuration file.
+    pub config: PathBuf,
+    /// The pins.
+    pub pins: Pins,
+    /// The state directory.
+    pub state: PathBuf,
+}
+
+/// Why the agent does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    /// The configuration is not valid.
+    #[error("{0}")]
+    Config(#[from] ConfigError),
+    /// The kernel does not take the program or the policy.
+    #[error(transparent)]
+    Datapath(#[from] DatapathError),
+    /// The lists overlap in too many ways.
+    #[error(transparent)]
+    Classes(#[from] TooManyClasses),
+    /// The listener cannot be opened.
+    #[error("listen.metrics: {address}: {error}")]
+    Listen {
+        /// Where.
+        address: SocketAddr,
+        /// Why not.
+        error: io::Error,
+    },
+    /// The operating system refuses something that every start needs.
+    #[error("{what}: {error}")]
+    System {
+        /// What was tried.
+        what: &'static str,
+        /// What it said.
+        error: io::Error,
+    },
+}
+
+fn system(what: &'static str) -> impl Fn(io::Error) -> AppError {
+    move |error| AppError::System { what, error }
+}
+
+/// Runs the agent until SIGTERM or SIGINT. What the kernel enforces then stays in force.
+///
+/// # Errors
+/// [`AppError`] where it cannot start.
+pub fn run(places: Places) -> Result<(), AppError> {
+    let config = Config::load(&places.config)?;
+    let runtime = runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .map_err(system("start the runtime"))?;
+    let result = runtime.block_on(App::run(places, config));
+    // What still blocks (a page in the making) must not keep the process.
+    runtime.shutdown_timeout(DRAIN);
+    result
+}
+
+/// What a policy is made of, and what came out.
+struct Built {
+    policy: Policy,
+    merged: Merged,
+    demand: Demand,
+}
+
+struct App {
+    places: Places,
+    config: Config,
+    feeds: Vec<Feed>,
+    watch: Watch,
+    classes: Classes,
+    numbers: LimitNumbers,
+    datapath: Datapath,
+    interfaces: Vec<Attached>,
+}
+
+impl App {
+    async fn run(places: Places, config: Config) -> Result<(), AppError> {
+        // Before anything in the kernel is touched: what can fail for lack of a port or a handle.
+        let address = config.listen.metrics;
+        let listener =
+            TcpListener::bind(address).await.map_err(|error| AppError::Listen { address, error })?;
+        let signals = Signals::new().map_err(system("listen for signals"))?;
+        let (watch, changes) =
+            Watch::new().map_err(|error| system("watch lists")(io::Error::other(error.to_string())))?;
+        let (mut app, view) = task::block_in_place(|| Self::start(places, config, watch))?;
+        let metrics = Arc::new(Metrics::new(app.datapath.counters()?, view));
+        let (stop, stopped) = watch::channel(());
+        let mut tasks = app.spawn(&metrics, listener, stopped)?;
+        tell_systemd(&[NotifyState::Ready]);
+        app.serve(&metrics, signals, changes).await;
+        tell_systemd(&[NotifyState::Stopping]);
+        drop(stop);
+        if timeout(DRAIN, async { while tasks.join_next().await.is_some() {} }).await.is_err() {
+            tracing::warn!("tasks did not end in time");
+        }
+        tracing::info!("stopped; the kernel keeps enforcing until `weir unload`");
+        Ok(())
+    }
+
+    /// From configuration to enforcement.
+    fn start(places: Places, config: Config, mut watch: Watch) -> Result<(Self, View), AppError> {
+        let started = Instant::now();
+        let record = Record::load(&places.state);
+        let known = record.is_some();
+        let (specs, mut numbers) = record.map(|r| (r.classes, r.limit_numbers)).unwrap_or_default();
+        let mut classes = Classes::from_specs(specs);
+        let mut feeds: Vec<Feed> = config.feeds.iter().cloned().map(Feed::new).collect();
+        for feed in &mut feeds {
+            feed.refresh();
+        }
+        watch.set(feeds.iter().map(|feed| feed.config.path.as_path()));
+        let built = build(&config, &feeds, &mut classes, &mut numbers)?;
+        let sizes = sizes(&config, built.demand);
+        let datapath = Datapath::open(&places.pins, sizes, config.events_per_second)?;
+        let mut app =
+            Self { places, config, feeds, watch, classes, numbers, datapath, interfaces: Vec::new() };
+        if !known {
+            // Numbers of an agent before are not known, so its counts cannot be attributed.
+            app.datapath.counters()?.reset_classes()?;
+        }
+        let publication = app.datapath.publish(&built.policy, &built.merged, &app.classes)?;
+        app.interfaces = app.datapath.attach(&app.config.interfaces)?;
+        for Attached { interface, mode, refused, .. } in &app.interfaces {
+            tracing::info!(interface, ?mode, refused, "attached");
+        }
+        let view = app.view(&built, publication, started.elapsed());
+        app.report(&view, app.datapath.adopted());
+        Ok((app, view))
+    }
+
+    fn spawn(
+        &mut self,
+        metrics: &Arc<Metrics>,
+        listener: TcpListener,
+        mut stopped: watch::Receiver<()>,
+    ) -> Result<JoinSet<()>, AppError> {
+        let mut tasks = JoinSet::new();
+        let pages = Pages { metrics: Arc::clone(metrics), pins: self.places.pins.clone() };
+        let mut stop_server = stopped.clone();
+        tasks.spawn(async move {
+            let stop = async move { _ = stop_server.changed().await };
+            if let Err(error) = server::serve(listener, pages, stop).await {
+                tracing::error!(%error, "the metrics listener ended");
+            }
+        });
+        let events = self.datapath.take_events()?;
+        let counter = Arc::clone(metrics);
+        tasks.spawn(async move {
+            let take = |event: Event| {
+                counter.events.fetch_add(1, Relaxed);
+                log(&event);
+            };
+            tokio::select! {
+                result = events.run(take) => {
+                    if let Err(error) = result {
+                        tracing::error!(%error, "the event reader ended");
+                    }
+                }
+                _ = stopped.changed() => {}
+            }
+        });
+        Ok(tasks)
+    }
+
+    /// Waits for what changes the policy, until told to stop.
+    async fn serve(&mut self, metrics: &Metrics, mut signals: Signals, mut changes: mpsc::Receiver<()>) {
+        loop {
+            tokio::select! {
+                _ = signals.terminate.recv() => return,
+                _ = signals.interrupt.recv() => return,
+                _ = signals.reload.recv() => {
+                    tell_systemd(&[NotifyState::Reloading]);
+                    task::block_in_place(|| self.reload(metrics));
+                    tell_systemd(&[NotifyState::Ready]);
+                }
+                Some(()) = changes.recv() => {
+                    sleep(SETTLE).await;
+                    // Only after the pause: what arrived in it is read as well.
+                    _ = changes.try_recv();
+                    task::block_in_place(|| self.refresh(metrics));
+                }
+            }
+        }
+    }
+
+    /// Reads the configuration anew, and all lists with it.
+    fn reload(&mut self, metrics: &Metrics) {
+        let config = match Config::load(&self.places.config) {
+            Ok(config) => config,
+            Err(error) => {
+                metrics.reloads_refused.fetch_add(1, Relaxed);
+                tracing::error!("configuration refused, the one in force stays:\n{error}");
+                return;
+            }
+        };
+        if config.listen != self.config.listen || config.tables != self.config.tables {
+            tracing::warn!("listen and tables take effect at the next start");
+        }
+        let mut feeds: Vec<Feed> = config.feeds.iter().map(|feed| self.feed_for(feed)).collect();
+        for feed in &mut feeds {
+            feed.refresh();
+        }
+        let (old_config, old_feeds) =
+            (std::mem::replace(&mut self.config, config), std::mem::replace(&mut self.feeds, feeds));
+        if self.put_in_force(metrics, true) {
+            metrics.reloads_ok.fetch_add(1, Relaxed);
+            self.watch.set(self.feeds.iter().map(|feed| feed.config.path.as_path()));
+        } else {
+            metrics.reloads_refused.fetch_add(1, Relaxed);
+            (self.config, self.feeds) = (old_config, old_feeds);
+        }
+    }
+
+    /// Returns the feed as the configuration has it, with the last good list if it is the same list.
+    fn feed_for(&self, config: &crate::config::Feed) -> Feed {
+        let same = |feed: &&Feed| {
+            (&feed.config.name, &feed.config.path, feed.config.format)
+                == (&config.name, &config.path, config.format)
+        };
+        match self.feeds.iter().find(same) {
+            Some(feed) => Feed { config: config.clone(), ..feed.clone() },
+            None => Feed::new(config.clone()),
+        }
+    }
+
+    /// Reads the lists anew.
+    fn refresh(&mut self, metrics: &Metrics) {
+        let mut changed = false;
+        for feed in &mut self.feeds {
+            changed |= feed.refresh();
+        }
+        if changed {
+            self.put_in_force(metrics, false);
+        } else {
+            // A refusal, or a success, is news as well.
+            let mut view = metrics.view();
+            view.record.feeds = self.feeds.iter().map(FeedRecord::from).collect();
+            self.store(&view.record);
+            metrics.set(view);
+        }
+    }
+
+    /// Makes a policy of what there is and puts it in force. Where that fails the old one stays.
+    fn put_in_force(&mut self, metrics: &Metrics, attach: bool) -> bool {
+        let started = Instant::now();
+        match self.try_put_in_force(started, attach) {
+            Ok(view) => {
+                self.report(&view, false);
+                metrics.set(view);
+                true
+            }
+            Err(error) => {
+                tracing::error!(%error, "policy refused, the one in force stays");
+                false
+            }
+        }
+    }
+
+    fn try_put_in_force(&mut self, started: Instant, attach: bool) -> Result<View, AppError> {
+        let mut numbers = self.numbers.clone();
+        let built = build(&self.config, &self.feeds, &mut self.classes, &mut numbers)?;
+        if attach {
+            self.interfaces = self.datapath.attach(&self.config.interfaces)?;
+            self.datapath.set_events_per_second(self.config.events_per_second);
+        }
+        let publication = self.datapath.publish(&built.policy, &built.merged, &self.classes)?;
+        self.numbers = numbers;
+        Ok(self.view(&built, publication, started.elapsed()))
+    }
+
+    fn view(&self, built: &Built, publication: u64, took: Duration) -> View {
+        let room = compile::room(self.datapath.sizes());
+        let table = |name: &str, entries, capacity| TableRecord { name: name.to_owned(), entries, capacity };
+        let record = Record {
+            abi: ABI_VERSION,
+            publication,
+            published: seconds(SystemTime::now()),
+            enforce: if built.policy.shadow { Enforce::Shadow } else { Enforce::Enforce },
+            classes: self.classes.specs().to_vec(),
+            limit_numbers: self.numbers.clone(),
+            limits: built.policy.limits.iter().map(LimitRecord::from).collect(),
+            feeds: self.feeds.iter().map(FeedRecord::from).collect(),
+            tables: vec![
+                table("ipv4", built.demand.v4, room.v4),
+                table("ipv6", built.demand.v6, room.v6),
+            ],
+        };
+        View { record, interfaces: self.interfaces.clone(), publish_seconds: took.as_secs_f64() }
+    }
+
+    /// Says what is in force, and leaves the record of it.
+    fn report(&self, view: &View, adopted: bool) {
+        let record = &view.record;
+        tracing::info!(
+            publication = record.publication,
+            enforce = ?record.enforce,
+            adopted,
+            ipv4 = record.tables[0].entries,
+            ipv6 = record.tables[1].entries,
+            seconds = view.publish_seconds,
+            "policy in force"
+        );
+        self.store(record);
+    }
+
+    fn store(&self, record: &Record) {
+        if let Err(error) = record.store(&self.places.state) {
+            tracing::error!(%error, directory = %self.places.state.display(),
+                "cannot write the record; enforcement goes on, but `weir explain` will not know the names");
+        }
+    }
+}
+
+fn build(
+    config: &Config,
+    feeds: &[Feed],
+    classes: &mut Classes,
+    numbers: &mut LimitNumbers,
+) -> Result<Built, TooManyClasses> {
+    let policy = Policy::new(config, feeds, numbers);
+    let merged = merge::merge(&policy.lists, classes)?;
+    let demand = Demand::of(&merged);
+    Ok(Built { policy, merged, demand })
+}
+
+/// Chooses table sizes: those of the configuration, else twice what there is.
+fn sizes(config: &Config, demand: Demand) -> Sizes {
+    let entries = |set: Option<u64>, need: u64, min: u64| set.unwrap_or((need * 2).max(min));
+    Sizes {
+        v4_bits: compile::v4_bits(entries(config.tables.ipv4, demand.v4, V4_ENTRIES_MIN)),
+        v6_bits: compile::v6_bits(entries(config.tables.ipv6, demand.v6, V6_ENTRIES_MIN)),
+        limiter_bits: config.tables.limiter_bits,
+    }
+}
+
+impl From<&(u8, crate::config::Limit)> for LimitRecord {
+    fn from((number, limit): &(u8, crate::config::Limit)) -> Self {
+        Self {
+            number: *number,
+            name: limit.name.clone(),
+            service: limit.service.clone(),
+            dimension: limit.dimension.as_str().to_owned(),
+            rate: limit.rate,
+            burst: limit.burst,
+            ipv6_prefix: limit.v6_bits,
+            enforce: limit.enforce,
+        }
+    }
+}
+
+/// One packet is no news, and its source is somebody: nothing above `debug`.
+fn log(event: &Event) {
+    tracing::debug!(
+        source = %event.source(),
+        reason = event.reason,
+        outcome = event.outcome,
+        port = event.destination_port,
+        protocol = event.protocol,
+        "packet"
+    );
+}
+
+fn tell_systemd(state: &[NotifyState<'_>]) {
+    if let Err(error) = sd_notify::notify(state) {
+        tracing::warn!(%error, "cannot notify systemd");
+    }
+}
+
+/// The signals that the agent obeys.
+struct Signals {
+    reload: Signal,
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Signals {
+    fn new() -> io::Result<Self> {
+        Ok(Self {
+            reload: signal(SignalKind::hangup())?,
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+}

@@ -1,0 +1,215 @@
+//! What the operator wants: one YAML file, validated into types.
+//!
+//! Two steps: [`raw`] is the shape of the file, where serde refuses unknown keys; validation turns
+//! it into the types below, in which nothing invalid can be said. An error names file, line, field,
+//! value and the mend.
+
+mod error;
+mod raw;
+mod unit;
+mod validate;
+
+use std::{fs, net::SocketAddr, path::{Path, PathBuf}};
+
+pub use error::ConfigError;
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+pub use unit::{Bytes, Rate};
+use weir_common::{control::Malformed, gcra::Profile, limit::Dimension};
+
+/// Largest configuration file that is read.
+const FILE_BYTES_MAX: u64 = 4 << 20;
+
+/// A valid configuration.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Whether anything is dropped at all.
+    pub enforce: Enforce,
+    /// Interfaces to protect; at least one.
+    pub interfaces: Vec<Interface>,
+    /// Services that limits can stand on.
+    pub services: Vec<Service>,
+    /// Sources that always pass.
+    pub allow: Vec<IpNet>,
+    /// Lists of sources.
+    pub feeds: Vec<Feed>,
+    /// Limits on services.
+    pub limits: Vec<Limit>,
+    /// What malformed frames get.
+    pub malformed: Malformed,
+    /// Where the agent listens.
+    pub listen: Listen,
+    /// Sizes of the kernel's tables.
+    pub tables: Tables,
+    /// Events that one CPU may send in a second.
+    pub events_per_second: u32,
+}
+
+/// Whether a rule drops, or only counts what it would drop.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Enforce {
+    /// It counts and lets pass. The default, so that a first installation harms nobody.
+    #[default]
+    Shadow,
+    /// It drops.
+    Enforce,
+}
+
+impl Enforce {
+    /// Returns true for shadow mode.
+    #[must_use]
+    pub fn is_shadow(self) -> bool {
+        self == Self::Shadow
+    }
+}
+
+/// An interface to protect.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Interface {
+    /// Its name, at most 15 bytes.
+    pub name: String,
+    /// How the program is attached.
+    pub mode: Mode,
+}
+
+/// How a program is attached to an interface.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// In the driver if it can, else in the stack.
+    #[default]
+    Auto,
+    /// In the driver, before the kernel spends a socket buffer.
+    Native,
+    /// In the stack; works with every driver, at two to three times the cost.
+    Generic,
+}
+
+/// A service that limits can stand on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Service {
+    /// Its name.
+    pub name: String,
+    /// Its ports, ranges expanded.
+    pub ports: Vec<Port>,
+}
+
+/// A port of a service.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Port {
+    /// Port number, not 0.
+    pub number: u16,
+    /// Protocol it is a port of.
+    pub protocol: Protocol,
+}
+
+/// A protocol that services have ports of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Protocol {
+    /// TCP.
+    Tcp,
+    /// UDP, and so QUIC.
+    Udp,
+}
+
+/// A list of sources.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Feed {
+    /// Its name, also in metrics.
+    pub name: String,
+    /// The file.
+    pub path: PathBuf,
+    /// Its grammar.
+    pub format: Format,
+    /// What happens to the sources that it lists.
+    pub action: FeedAction,
+    /// Whether it drops, or only counts what it would drop.
+    pub enforce: Enforce,
+    /// An empty list is meant so, and no accident.
+    pub can_be_empty: bool,
+}
+
+/// The grammar of a list.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Format {
+    /// An address or prefix a line, comments from `#` or `;`, anything behind the first word.
+    #[default]
+    Plain,
+}
+
+/// What happens to the sources of a list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FeedAction {
+    /// They are dropped.
+    Drop,
+    /// They are counted, and pass.
+    Observe,
+}
+
+/// A limit on a service, in one dimension.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Limit {
+    /// Its name, also in metrics. A limit with several dimensions has the dimension added.
+    pub name: String,
+    /// The service that it stands on.
+    pub service: String,
+    /// What it counts.
+    pub dimension: Dimension,
+    /// Units a second.
+    pub rate: f64,
+    /// Units at once.
+    pub burst: u64,
+    /// The same for the kernel.
+    pub profile: Profile,
+    /// First bits of an IPv6 address that make one source.
+    pub v6_bits: u8,
+    /// Whether it drops, or only counts what it would drop.
+    pub enforce: Enforce,
+}
+
+/// Where the agent listens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Listen {
+    /// Metrics and health.
+    pub metrics: SocketAddr,
+}
+
+/// Sizes of the kernel's tables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tables {
+    /// IPv4 entries to make room for; nothing: twice what there is at start.
+    pub ipv4: Option<u64>,
+    /// IPv6 entries to make room for, likewise.
+    pub ipv6: Option<u64>,
+    /// log2 of the limiter's lines.
+    pub limiter_bits: u32,
+}
+
+impl Config {
+    /// Reads and validates a configuration file.
+    ///
+    /// # Errors
+    /// [`ConfigError`] with all that is wrong with it.
+    pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        let unreadable = |why: String| ConfigError::unreadable(path, why);
+        let size = fs::metadata(path).map_err(|e| unreadable(e.to_string()))?.len();
+        if size > FILE_BYTES_MAX {
+            return Err(unreadable(format!("{size} bytes, more than {FILE_BYTES_MAX}")));
+        }
+        let text = fs::read_to_string(path).map_err(|e| unreadable(e.to_string()))?;
+        Self::parse(path, &text)
+    }
+
+    /// Validates the text of a configuration file; `path` is for messages.
+    ///
+    /// # Errors
+    /// [`ConfigError`] with all that is wrong with it.
+    pub fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {
+        let raw: raw::Config =
+            serde_saphyr::from_str(text).map_err(|error| ConfigError::from_yaml(path, text, &error))?;
+        validate::validate(raw).map_err(|problems| ConfigError::new(path, text, problems))
+    }
+}

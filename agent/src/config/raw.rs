@@ -1,0 +1,115 @@
+//! The shape of the configuration file. Unknown keys are errors everywhere.
+
+use serde::Deserialize;
+use serde_saphyr::Spanned;
+
+use super::{Enforce, FeedAction, Format, Mode};
+
+/// Text with the place where it stands, to be parsed and judged later.
+pub(super) type Text = Spanned<String>;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Config {
+    #[serde(default)]
+    pub(super) enforce: Enforce,
+    pub(super) interfaces: Spanned<Vec<Interface>>,
+    #[serde(default)]
+    pub(super) services: Vec<Service>,
+    #[serde(default)]
+    pub(super) allow: Vec<Text>,
+    #[serde(default)]
+    pub(super) feeds: Vec<Feed>,
+    #[serde(default)]
+    pub(super) limits: Vec<Limit>,
+    #[serde(default)]
+    pub(super) malformed: Malformed,
+    #[serde(default)]
+    pub(super) listen: Listen,
+    #[serde(default)]
+    pub(super) tables: Tables,
+    #[serde(default)]
+    pub(super) events: Events,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Interface {
+    pub(super) name: Text,
+    #[serde(default)]
+    pub(super) mode: Mode,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Service {
+    pub(super) name: Text,
+    pub(super) ports: Spanned<Vec<Text>>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Feed {
+    pub(super) name: Text,
+    pub(super) path: Text,
+    #[serde(default)]
+    pub(super) format: Format,
+    pub(super) action: FeedAction,
+    #[serde(default = "enforced")]
+    pub(super) enforce: Enforce,
+    #[serde(default)]
+    pub(super) can_be_empty: bool,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Limit {
+    pub(super) name: Text,
+    pub(super) service: Text,
+    pub(super) packets: Option<Budget>,
+    pub(super) bytes: Option<Budget>,
+    pub(super) connections: Option<Budget>,
+    pub(super) ipv6_prefix: Option<Spanned<u8>>,
+    #[serde(default = "enforced")]
+    pub(super) enforce: Enforce,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Budget {
+    pub(super) rate: Text,
+    pub(super) burst: Text,
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Malformed {
+    #[default]
+    Drop,
+    Shadow,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Listen {
+    pub(super) metrics: Option<Text>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Tables {
+    pub(super) ipv4: Option<Text>,
+    pub(super) ipv6: Option<Text>,
+    pub(super) limiter: Option<Text>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Events {
+    pub(super) per_second: Option<Spanned<u32>>,
+}
+
+/// A single rule is enforced unless it says otherwise; the top-level `enforce` has the last word.
+fn enforced() -> Enforce {
+    Enforce::Enforce
+}

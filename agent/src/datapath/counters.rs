@@ -1,0 +1,161 @@
+//! Counters, added up over CPUs.
+
+use aya::{
+    maps::{Map as AyaMap, MapData, PerCpuArray, PerCpuValues},
+    util::nr_cpus,
+};
+use weir_common::{
+    class::ClassId,
+    counter::{self, Counter, Family, Outcome, Tally},
+    map,
+    verdict::Reason,
+};
+
+use super::{DatapathError, Pins, Result, load::chain};
+
+/// A value that the kernel may hand out as bytes.
+#[derive(Clone, Copy, Debug)]
+#[repr(transparent)]
+struct Plain<T>(T);
+
+// SAFETY: two 64-bit integers without padding, every bit pattern is valid.
+unsafe impl aya::Pod for Plain<Counter> {}
+// SAFETY: five 64-bit integers without padding, every bit pattern is valid.
+unsafe impl aya::Pod for Plain<Tally> {}
+
+/// The counters of the kernel program.
+#[expect(missing_debug_implementations, reason = "aya's maps have none")]
+pub struct Counters {
+    packets: PerCpuArray<MapData, Plain<Counter>>,
+    classes: PerCpuArray<MapData, Plain<Counter>>,
+    limits: PerCpuArray<MapData, Plain<Counter>>,
+    tally: PerCpuArray<MapData, Plain<Tally>>,
+}
+
+/// Packets of one kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// Counter slot of the interface.
+    pub slot: u32,
+    /// What they are.
+    pub family: Family,
+    /// How they left.
+    pub outcome: Outcome,
+    /// Why.
+    pub reason: Reason,
+    /// How many.
+    pub count: Counter,
+}
+
+impl Counters {
+    /// Opens the pinned counters.
+    ///
+    /// # Errors
+    /// [`DatapathError::Map`] where one is missing.
+    pub fn open(pins: &Pins) -> Result<Self> {
+        Ok(Self {
+            packets: open(pins, map::COUNTERS)?,
+            classes: open(pins, map::CLASS_COUNTERS)?,
+            limits: open(pins, map::LIMIT_COUNTERS)?,
+            tally: open(pins, map::TALLY)?,
+        })
+    }
+
+    /// Returns all kinds of packets that came in on these slots. Kinds that never came are left out.
+    ///
+    /// # Errors
+    /// [`DatapathError::Map`] where a map cannot be read.
+    pub fn packets(&self, slots: &[u32]) -> Result<Vec<Row>> {
+        let mut rows = Vec::new();
+        for &slot in slots {
+            for family in Family::ALL {
+                for outcome in Outcome::ALL {
+                    for reason in Reason::ALL {
+                        let index = counter::index(slot, family, outcome, reason);
+                        let count = sum(&self.packets, map::COUNTERS, index)?;
+                        if count.packets > 0 {
+                            rows.push(Row { slot, family, outcome, reason, count });
+                        }
+                    }
+                }
+            }
+        }
+        Ok(rows)
+    }
+
+    /// Returns packets whose source had class `id`, by what the class did to them.
+    ///
+    /// # Errors
+    /// As [`Self::packets`].
+    pub fn class(&self, id: ClassId, outcome: Outcome) -> Result<Counter> {
+        sum(&self.classes, map::CLASS_COUNTERS, counter::class_index(id, outcome))
+    }
+
+    /// Sets the counters of all classes to 0: their numbers are about to mean something else.
+    ///
+    /// # Errors
+    /// As [`Self::packets`].
+    pub fn reset_classes(&mut self) -> Result<()> {
+        reset(&mut self.classes, map::CLASS_COUNTERS)?;
+        reset(&mut self.limits, map::LIMIT_COUNTERS)
+    }
+
+    /// Returns packets for which limit `id` was the last to be asked, with this outcome.
+    ///
+    /// # Errors
+    /// As [`Self::packets`].
+    pub fn limit(&self, id: u8, outcome: Outcome) -> Result<Counter> {
+        sum(&self.limits, map::LIMIT_COUNTERS, counter::limit_index(id, outcome))
+    }
+
+    /// Returns what became of events.
+    ///
+    /// # Errors
+    /// As [`Self::packets`].
+    pub fn tally(&self) -> Result<Tally> {
+        let values = self.tally.get(&0, 0).map_err(|error| failed(map::TALLY, &error))?;
+        Ok(values.iter().fold(Tally::default(), |sum, Plain(tally)| Tally {
+            sequence: sum.sequence + tally.sequence,
+            events_suppressed: sum.events_suppressed + tally.events_suppressed,
+            events_lost: sum.events_lost + tally.events_lost,
+            ..sum
+        }))
+    }
+}
+
+fn open<T>(pins: &Pins, name: &'static str) -> Result<PerCpuArray<MapData, Plain<T>>>
+where
+    Plain<T>: aya::Pod,
+{
+    let data = MapData::from_pin(pins.map(name)).map_err(|error| failed(name, &error))?;
+    PerCpuArray::try_from(AyaMap::PerCpuArray(data)).map_err(|error| failed(name, &error))
+}
+
+fn sum(
+    counters: &PerCpuArray<MapData, Plain<Counter>>,
+    name: &'static str,
+    index: u32,
+) -> Result<Counter> {
+    let values = counters.get(&index, 0).map_err(|error| failed(name, &error))?;
+    Ok(values.iter().fold(Counter::default(), |sum, Plain(counter)| Counter {
+        packets: sum.packets + counter.packets,
+        bytes: sum.bytes + counter.bytes,
+    }))
+}
+
+fn reset(counters: &mut PerCpuArray<MapData, Plain<Counter>>, name: &'static str) -> Result<()> {
+    let cpus = nr_cpus().map_err(|(file, error)| DatapathError::Map { name, error: format!("{file}: {error}") })?;
+    for index in 0..counters.len() {
+        if sum(counters, name, index)? == Counter::default() {
+            continue;
+        }
+        let zero = PerCpuValues::try_from(vec![Plain(Counter::default()); cpus])
+            .map_err(|error| DatapathError::Map { name, error: error.to_string() })?;
+        counters.set(index, zero, 0).map_err(|error| failed(name, &error))?;
+    }
+    Ok(())
+}
+
+fn failed(name: &'static str, error: &dyn std::error::Error) -> DatapathError {
+    DatapathError::Map { name, error: chain(error) }
+}

@@ -1,0 +1,49 @@
+//! Sampled packets, as they come.
+
+use std::io;
+
+use aya::{
+    Ebpf,
+    maps::{MapData, RingBuf},
+};
+use tokio::io::{Interest, unix::AsyncFd};
+use weir_common::{event::Event, map::EVENTS};
+
+use super::{DatapathError, Result, load::chain};
+
+/// The reading end of the ring buffer.
+pub struct Events {
+    ring: RingBuf<MapData>,
+}
+
+impl Events {
+    pub(super) fn open(ebpf: &mut Ebpf) -> Result<Self> {
+        let failed = |error: String| DatapathError::Map { name: EVENTS, error };
+        let map = ebpf.take_map(EVENTS).ok_or_else(|| failed("is missing or taken".to_owned()))?;
+        Ok(Self { ring: RingBuf::try_from(map).map_err(|error| failed(chain(&error)))? })
+    }
+
+    /// Hands every event to `take`, for ever. What is not an event of ours is passed over.
+    ///
+    /// # Errors
+    /// What epoll says, at the start or later.
+    pub async fn run(self, mut take: impl FnMut(Event)) -> io::Result<()> {
+        let mut ready = AsyncFd::with_interest(self.ring, Interest::READABLE)?;
+        loop {
+            let mut guard = ready.readable_mut().await?;
+            while let Some(item) = guard.get_inner_mut().next() {
+                if let Some(event) = Event::from_bytes(&item) {
+                    take(event);
+                }
+            }
+            // Only now that nothing is left (tokio#6302).
+            guard.clear_ready();
+        }
+    }
+}
+
+impl std::fmt::Debug for Events {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Events").finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,49 @@
+//! Tables for people, JSON for programs. The only place that prints.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is the command line's output")]
+
+use std::{
+    fmt::Display,
+    io::{self, IsTerminal as _},
+};
+
+use clap::ValueEnum;
+use comfy_table::{Table, presets::NOTHING};
+use serde::Serialize;
+
+/// How results are printed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// Aligned columns.
+    #[default]
+    Table,
+    /// One JSON object.
+    Json,
+}
+
+/// Prints a result: as JSON, or as `text` makes it.
+pub fn print<T: Serialize>(format: Format, value: &T, text: impl FnOnce(&T) -> String) {
+    match format {
+        Format::Table => println!("{}", text(value).trim_end()),
+        Format::Json => match serde_json::to_string_pretty(value) {
+            Ok(json) => println!("{json}"),
+            Err(error) => eprintln!("weir: {error}"),
+        },
+    }
+}
+
+/// Prints an error.
+pub fn error(error: &dyn Display) {
+    let label = if io::stderr().is_terminal() { "\x1b[1;31mweir:\x1b[0m" } else { "weir:" };
+    eprintln!("{label} {error}");
+}
+
+/// Returns rows as aligned columns below a header.
+#[must_use]
+pub fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
+    let mut table = Table::new();
+    table.load_style(NOTHING).set_header(header);
+    for row in rows {
+        table.add_row(row);
+    }
+    table.lines().map(|line| format!("{}\n", line.trim_end())).collect()
+}

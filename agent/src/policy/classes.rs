@@ -1,0 +1,121 @@
+//! The numbers behind which the kernel knows what lists say.
+//!
+//! A class stands for a set of lists and what follows from it. Numbers are given once and kept, so
+//! that the kernel's counters per class stay attributed across policies and restarts.
+
+use std::collections::HashMap;
+
+use serde::{Deserialize, Serialize};
+use weir_common::class::{Action, CAPACITY, Class, ClassId};
+
+use super::{List, Origin};
+
+/// Which lists name an address, and what follows.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct ClassSpec {
+    /// What follows.
+    #[serde(with = "ActionName")]
+    pub action: Action,
+    /// Counts what it would do.
+    pub shadow: bool,
+    /// The lists, in the order of the policy.
+    pub origins: Vec<Origin>,
+}
+
+/// Names of actions in the record.
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "Action", rename_all = "lowercase")]
+enum ActionName {
+    Observe,
+    Allow,
+    Drop,
+}
+
+impl ClassSpec {
+    /// Returns what follows from being on these lists: allow beats all, a list that drops beats one
+    /// that would, which beats one that observes.
+    #[must_use]
+    pub fn of(lists: &[&List]) -> Self {
+        let any = |action: Action, shadow: bool| {
+            lists.iter().any(|list| list.action == action && (list.shadow == shadow || action == Action::Allow))
+        };
+        let (action, shadow) = if any(Action::Allow, false) {
+            (Action::Allow, false)
+        } else if any(Action::Drop, false) {
+            (Action::Drop, false)
+        } else if any(Action::Drop, true) {
+            (Action::Drop, true)
+        } else {
+            (Action::Observe, false)
+        };
+        Self { action, shadow, origins: lists.iter().map(|list| list.origin.clone()).collect() }
+    }
+
+    /// Returns the class as the kernel sees it.
+    #[must_use]
+    pub fn class(&self) -> Class {
+        Class { action: self.action, shadow: self.shadow, profile: 0 }
+    }
+}
+
+/// All classes that were ever used, by number.
+#[derive(Clone, Debug, Default)]
+pub struct Classes {
+    specs: Vec<ClassSpec>,
+    numbers: HashMap<ClassSpec, ClassId>,
+}
+
+/// More combinations of lists occur than there are classes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the lists overlap in more than {} combinations; use fewer lists", CAPACITY - 1)]
+pub struct TooManyClasses;
+
+impl Classes {
+    /// Returns the classes with these specs, numbered from 1.
+    #[must_use]
+    pub fn from_specs(specs: Vec<ClassSpec>) -> Self {
+        let mut classes = Self::default();
+        for spec in specs {
+            // A record that repeats a spec would number what follows differently; keep its place.
+            let number = next_number(&classes.specs).unwrap_or(ClassId::MAX);
+            classes.numbers.entry(spec.clone()).or_insert(number);
+            classes.specs.push(spec);
+        }
+        classes
+    }
+
+    /// Returns the number of `spec`.
+    ///
+    /// # Errors
+    /// [`TooManyClasses`] where no number is left.
+    pub fn number(&mut self, spec: ClassSpec) -> Result<ClassId, TooManyClasses> {
+        if let Some(&number) = self.numbers.get(&spec) {
+            return Ok(number);
+        }
+        let number = next_number(&self.specs).ok_or(TooManyClasses)?;
+        self.numbers.insert(spec.clone(), number);
+        self.specs.push(spec);
+        Ok(number)
+    }
+
+    /// Returns what class `id` stands for.
+    #[must_use]
+    pub fn get(&self, id: ClassId) -> Option<&ClassSpec> {
+        self.specs.get(usize::from(id).checked_sub(1)?)
+    }
+
+    /// Returns all classes by number, from 1.
+    pub fn iter(&self) -> impl Iterator<Item = (ClassId, &ClassSpec)> {
+        (1..).zip(&self.specs)
+    }
+
+    /// Returns the specs, of class 1 and following.
+    #[must_use]
+    pub fn specs(&self) -> &[ClassSpec] {
+        &self.specs
+    }
+}
+
+fn next_number(specs: &[ClassSpec]) -> Option<ClassId> {
+    ClassId::try_from(specs.len() + 1).ok().filter(|number| u32::from(*number) < CAPACITY)
+}

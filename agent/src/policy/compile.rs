@@ -1,0 +1,212 @@
+//! A policy into lines.
+//!
+//! What is written is the generation that is not in force; the caller publishes it when all of it
+//! has been written, and not at all where this fails.
+
+use std::collections::HashMap;
+
+use weir_common::{
+    class::{self, Class},
+    control::{self, Seed},
+    gcra::Profile,
+    limit::{self, PROFILES},
+    line::Memory,
+    map::{CLASS_LINES, LIMIT_LINES, Map, SERVICE_LINES, Sizes},
+    table::{Full, v4, v6},
+};
+
+use super::{Policy, classes::Classes, merge::Merged};
+use crate::config::Protocol;
+
+/// Why a policy does not become lines.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CompileError {
+    /// A table is too small.
+    #[error(
+        "the {family} table is full: {entries} entries, room for about {room}; \
+         set tables.{family} to {entries} or more and restart"
+    )]
+    Full {
+        /// `ipv4` or `ipv6`.
+        family: &'static str,
+        /// Entries that the policy needs, shorter prefixes expanded.
+        entries: u64,
+        /// Entries for which the table is meant.
+        room: u64,
+    },
+    /// The maps are smaller than they say.
+    #[error("the kernel's maps are not those of this version; run `weir unload`, then start again")]
+    Memory,
+}
+
+/// How many entries the tables of a policy take.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Demand {
+    /// IPv4 slots, prefixes expanded.
+    pub v4: u64,
+    /// IPv6 slots.
+    pub v6: u64,
+}
+
+impl Demand {
+    /// Returns what `merged` takes.
+    #[must_use]
+    pub fn of(merged: &Merged) -> Self {
+        let slots = |length: u8| match length {
+            0..=16 => 0, // in a table of their own
+            17..=24 => 1 << (24 - length),
+            _ => 1 << (32 - length.min(32)),
+        };
+        Self { v4: merged.v4.iter().map(|entry| slots(entry.length)).sum(), v6: merged.v6.len() as u64 }
+    }
+}
+
+/// Slots of an IPv4 line.
+const V4_SLOTS: u64 = 16;
+/// Slots of an IPv6 line.
+const V6_SLOTS: u64 = 8;
+
+/// Returns the bits for a table of `entries` entries at half load.
+#[must_use]
+pub fn v4_bits(entries: u64) -> u32 {
+    bits(entries * 2 / V4_SLOTS).clamp(Sizes::V4_BITS_MIN, Sizes::V4_BITS_MAX)
+}
+
+/// Returns the bits for a table of `entries` entries at half load.
+#[must_use]
+pub fn v6_bits(entries: u64) -> u32 {
+    bits(entries * 2 / V6_SLOTS).clamp(Sizes::V6_BITS_MIN, Sizes::V6_BITS_MAX)
+}
+
+fn bits(lines: u64) -> u32 {
+    lines.max(1).next_power_of_two().ilog2()
+}
+
+/// Returns the entries for which a table of `sizes` is meant: half of its slots.
+#[must_use]
+pub fn room(sizes: Sizes) -> Demand {
+    Demand { v4: (V4_SLOTS / 2) << sizes.v4_bits, v6: (V6_SLOTS / 2) << sizes.v6_bits }
+}
+
+/// Writes `policy`, whose lists are `merged` with numbers from `classes`, as `generation`.
+///
+/// # Errors
+/// [`CompileError`]; `generation` must then not be published.
+pub fn write(
+    memory: &impl Memory,
+    generation: u32,
+    sizes: Sizes,
+    seed: Seed,
+    policy: &Policy,
+    merged: &Merged,
+    classes: &Classes,
+) -> Result<(), CompileError> {
+    let mut header = control::Policy {
+        shadow: policy.shadow,
+        malformed: policy.malformed,
+        v4_bits: sizes.v4_bits,
+        v6_bits: sizes.v6_bits,
+        v6_lengths: 0,
+        v6_unfiltered: false,
+        seed,
+    };
+    write_v4(memory, generation, &header, merged).map_err(|full| error(full, "ipv4", merged, sizes))?;
+    write_v6(memory, generation, &mut header, merged).map_err(|full| error(full, "ipv6", merged, sizes))?;
+    write_classes(memory, generation, classes);
+    write_limits(memory, generation, policy);
+    header.store(memory, generation);
+    Ok(())
+}
+
+fn error(full: Full, family: &'static str, merged: &Merged, sizes: Sizes) -> CompileError {
+    let (need, room) = (Demand::of(merged), room(sizes));
+    match full {
+        Full::Memory => CompileError::Memory,
+        Full::Lines if family == "ipv4" => CompileError::Full { family, entries: need.v4, room: room.v4 },
+        Full::Lines => CompileError::Full { family, entries: need.v6, room: room.v6 },
+    }
+}
+
+fn write_v4(
+    memory: &impl Memory,
+    generation: u32,
+    header: &control::Policy,
+    merged: &Merged,
+) -> Result<(), Full> {
+    v4::clear(memory, generation, header);
+    for entry in &merged.v4 {
+        v4::insert(memory, generation, header, entry.network, u32::from(entry.length), entry.class)?;
+    }
+    Ok(())
+}
+
+fn write_v6(
+    memory: &impl Memory,
+    generation: u32,
+    header: &mut control::Policy,
+    merged: &Merged,
+) -> Result<(), Full> {
+    v6::clear(memory, generation, header);
+    let mut present = 0u128;
+    for entry in &merged.v6 {
+        let length = u32::from(entry.length);
+        header.v6_unfiltered |= length < v6::FILTERED_FROM;
+        if length == 0 {
+            // The table knows lengths from 1: all of IPv6 is its two halves.
+            present |= 1;
+            for high in [0, 1 << 63] {
+                let half = weir_common::addr::V6 { high, low: 0 };
+                v6::insert(memory, generation, header, half, 1, entry.class)?;
+            }
+            continue;
+        }
+        present |= 1 << (length - 1);
+        v6::insert(memory, generation, header, entry.network, length, entry.class)?;
+    }
+    header.v6_lengths = v6::set_lengths(memory, generation, present);
+    Ok(())
+}
+
+fn write_classes(memory: &impl Memory, generation: u32, classes: &Classes) {
+    clear(memory, Map::Classes, generation, CLASS_LINES);
+    class::store(memory, generation, class::NONE, Class::UNLISTED);
+    for (id, spec) in classes.iter() {
+        class::store(memory, generation, id, spec.class());
+    }
+}
+
+fn write_limits(memory: &impl Memory, generation: u32, policy: &Policy) {
+    clear(memory, Map::Services, generation, SERVICE_LINES);
+    clear(memory, Map::Limits, generation, LIMIT_LINES);
+    let mut limits_of: HashMap<&str, Vec<u8>> = HashMap::new();
+    for (id, limit) in &policy.limits {
+        let profiles: [Profile; PROFILES] = [limit.profile; PROFILES];
+        limit::Limit {
+            dimension: limit.dimension,
+            shadow: limit.enforce.is_shadow(),
+            v6_bits: limit.v6_bits,
+            profiles,
+        }
+        .store(memory, generation, *id);
+        limits_of.entry(&limit.service).or_default().push(*id);
+    }
+    for (id, service) in (1..).zip(&policy.services) {
+        for port in &service.ports {
+            let table = match port.protocol {
+                Protocol::Tcp => 0,
+                Protocol::Udp => 1,
+            };
+            limit::set_service(memory, generation, table, port.number, id);
+        }
+        let limits = limits_of.get(service.name.as_str()).map_or(&[][..], Vec::as_slice);
+        limit::set_limits_of(memory, generation, id, limits);
+    }
+}
+
+fn clear(memory: &impl Memory, map: Map, generation: u32, lines: u32) {
+    for index in generation * lines..(generation + 1) * lines {
+        if let Some(line) = memory.line(map, index) {
+            line.store([0; 8]);
+        }
+    }
+}

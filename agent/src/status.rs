@@ -1,0 +1,172 @@
+//! What is attached and counted. Read from the pins, so it works whether an agent runs or not.
+
+use std::{fmt::Write as _, path::Path};
+
+use nix::net::if_::if_nametoindex;
+use serde::Serialize;
+use weir_common::{control, line::Memory as _, map::Map};
+
+use crate::{
+    datapath::{DatapathError, Pins, attach, counters::Counters, memory::Mapped},
+    output::table,
+    record::{FeedRecord, Record, TableRecord},
+    telemetry::metrics,
+};
+
+/// The state of the host.
+#[derive(Debug, Serialize)]
+pub struct Status {
+    /// Program and maps are in the kernel.
+    pub loaded: bool,
+    /// An agent is at work.
+    pub agent: bool,
+    /// `enforce` or `shadow`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub enforce: Option<crate::config::Enforce>,
+    /// Number of the publication in force.
+    pub publication: u64,
+    /// Interfaces with a link.
+    pub interfaces: Vec<Interface>,
+    /// Feeds, as of the last publication.
+    pub feeds: Vec<FeedRecord>,
+    /// Tables, likewise.
+    pub tables: Vec<TableRecord>,
+    /// Packets since the maps were made.
+    pub packets: Vec<Packets>,
+}
+
+/// An interface with a link.
+#[derive(Debug, Serialize)]
+pub struct Interface {
+    /// Its name.
+    pub interface: String,
+    /// `native` or `generic`; nothing if the interface is gone.
+    pub mode: Option<&'static str>,
+}
+
+/// Packets of one kind.
+#[derive(Debug, Serialize)]
+pub struct Packets {
+    /// Interface, or `other`.
+    pub interface: String,
+    /// `ipv4`, `ipv6` or `other`.
+    pub family: &'static str,
+    /// `pass`, `drop` or `would_drop`.
+    pub verdict: &'static str,
+    /// Why.
+    pub reason: &'static str,
+    /// How many.
+    pub packets: u64,
+    /// How many bytes.
+    pub bytes: u64,
+}
+
+/// Reads the state of the host.
+///
+/// # Errors
+/// [`DatapathError`] where pins are there but cannot be read.
+pub fn read(pins: &Pins, state: &Path) -> Result<Status, DatapathError> {
+    if !pins.exist() {
+        return Ok(Status {
+            loaded: false,
+            agent: false,
+            enforce: None,
+            publication: 0,
+            interfaces: Vec::new(),
+            feeds: Vec::new(),
+            tables: Vec::new(),
+            packets: Vec::new(),
+        });
+    }
+    let memory = Mapped::open(pins)?;
+    let publication = memory.line(Map::Control, 0).map_or(0, control::publications);
+    let linked = pins.linked();
+    let mut slots = vec![(0, "other".to_owned())];
+    for name in &linked {
+        if let Ok(ifindex) = if_nametoindex(name.as_str())
+            && let slot @ 1.. = control::interface_slot(&memory, ifindex)
+        {
+            slots.push((slot, name.clone()));
+        }
+    }
+    let numbers: Vec<u32> = slots.iter().map(|(slot, _)| *slot).collect();
+    let name_of = |slot: u32| slots.iter().find(|(s, _)| *s == slot).map(|(_, name)| name.clone());
+    let packets = Counters::open(pins)?
+        .packets(&numbers)?
+        .into_iter()
+        .map(|row| Packets {
+            interface: name_of(row.slot).unwrap_or_default(),
+            family: row.family.as_str(),
+            verdict: row.outcome.as_str(),
+            reason: row.reason.as_str(),
+            packets: row.count.packets,
+            bytes: row.count.bytes,
+        })
+        .collect();
+    // A record of another publication is of the time before: the agent could not write it.
+    let record = Record::load(state).filter(|record| record.publication == publication);
+    Ok(Status {
+        loaded: true,
+        agent: pins.locked(),
+        enforce: record.as_ref().map(|record| record.enforce),
+        publication,
+        interfaces: linked
+            .into_iter()
+            .map(|interface| Interface { mode: attach::mode_of(&interface).map(metrics::mode), interface })
+            .collect(),
+        feeds: record.as_ref().map(|record| record.feeds.clone()).unwrap_or_default(),
+        tables: record.map(|record| record.tables).unwrap_or_default(),
+        packets,
+    })
+}
+
+/// Returns the state in words.
+#[must_use]
+pub fn text(status: &Status) -> String {
+    if !status.loaded {
+        return "weir is not loaded; start it with `weir run --config FILE`\n".to_owned();
+    }
+    let mut text = String::new();
+    let agent = if status.agent { "running" } else { "not running; the kernel enforces on" };
+    let enforce = match status.enforce {
+        Some(crate::config::Enforce::Enforce) => "enforce",
+        Some(crate::config::Enforce::Shadow) => "shadow: nothing is dropped",
+        None => "unknown: no record of this publication",
+    };
+    _ = writeln!(text, "agent        {agent}");
+    _ = writeln!(text, "mode         {enforce}");
+    _ = writeln!(text, "publication  {}", status.publication);
+    for interface in &status.interfaces {
+        let mode = interface.mode.unwrap_or("gone");
+        _ = writeln!(text, "interface    {} ({mode})", interface.interface);
+    }
+    for table in &status.tables {
+        _ = writeln!(text, "table        {}: {} of {} entries", table.name, table.entries, table.capacity);
+    }
+    let feeds = status.feeds.iter().map(|feed| {
+        vec![
+            feed.name.clone(),
+            feed.ipv4.to_string(),
+            feed.ipv6.to_string(),
+            feed.held.clone().unwrap_or_else(|| "ok".to_owned()),
+        ]
+    });
+    if !status.feeds.is_empty() {
+        _ = write!(text, "\n{}", table(&["FEED", "IPV4", "IPV6", "STATE"], feeds));
+    }
+    let packets = status.packets.iter().map(|row| {
+        vec![
+            row.interface.clone(),
+            row.family.to_owned(),
+            row.verdict.to_owned(),
+            row.reason.to_owned(),
+            row.packets.to_string(),
+            row.bytes.to_string(),
+        ]
+    });
+    if !status.packets.is_empty() {
+        let header = &["INTERFACE", "FAMILY", "VERDICT", "REASON", "PACKETS", "BYTES"];
+        _ = write!(text, "\n{}", table(header, packets));
+    }
+    text
+}

@@ -1,0 +1,21 @@
+//! Logs and metrics.
+
+/// The metrics page, made anew from the kernel's counters at each scrape.
+pub mod metrics;
+/// The HTTP listener for metrics and health.
+pub mod server;
+
+use tracing_subscriber::{EnvFilter, fmt, prelude::*};
+
+/// Starts logging to standard error: the level from `WEIR_LOG` (default `info`), as JSON lines where
+/// `json` is set. Addresses of clients are never logged above `debug`.
+pub fn init(json: bool) {
+    let filter = EnvFilter::try_from_env("WEIR_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let registry = tracing_subscriber::registry().with(filter);
+    let writer = std::io::stderr;
+    if json {
+        registry.with(fmt::layer().json().with_writer(writer)).init();
+    } else {
+        registry.with(fmt::layer().with_target(false).with_writer(writer)).init();
+    }
+}

@@ -1,0 +1,76 @@
+//! The HTTP listener for metrics and health.
+
+use std::{future::Future, io, sync::Arc, time::Duration};
+
+use axum::{
+    Router,
+    extract::State,
+    http::{StatusCode, header::CONTENT_TYPE},
+    response::{IntoResponse, Response},
+    routing::get,
+};
+use tokio::{net::TcpListener, task, time::timeout};
+
+use super::metrics::Metrics;
+use crate::datapath::Pins;
+
+/// How long a page may take.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// What the pages need.
+#[derive(Clone, Debug)]
+pub struct Pages {
+    /// The metrics.
+    pub metrics: Arc<Metrics>,
+    /// The pins, for readiness.
+    pub pins: Pins,
+}
+
+/// Serves `/metrics`, `/healthz` and `/readyz` until `stop`.
+///
+/// # Errors
+/// What the listener says.
+pub async fn serve(
+    listener: TcpListener,
+    pages: Pages,
+    stop: impl Future<Output = ()> + Send + 'static,
+) -> io::Result<()> {
+    let router = Router::new()
+        .route("/metrics", get(metrics))
+        .route("/healthz", get(|| async { "ok\n" }))
+        .route("/readyz", get(ready))
+        .with_state(pages);
+    axum::serve(listener, router).with_graceful_shutdown(stop).await
+}
+
+async fn metrics(State(pages): State<Pages>) -> Response {
+    let page = task::spawn_blocking(move || pages.metrics.page());
+    match timeout(PATIENCE, page).await {
+        Ok(Ok(Ok(page))) => {
+            ([(CONTENT_TYPE, prometheus::TEXT_FORMAT)], page).into_response()
+        }
+        Ok(Ok(Err(error))) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response(),
+        Ok(Err(_)) | Err(_) => {
+            (StatusCode::SERVICE_UNAVAILABLE, "the counters could not be read in time\n").into_response()
+        }
+    }
+}
+
+/// Ready means: a policy is in force on every interface of the configuration.
+async fn ready(State(pages): State<Pages>) -> Response {
+    let linked = pages.pins.linked();
+    let missing: Vec<String> = pages
+        .metrics
+        .view()
+        .interfaces
+        .into_iter()
+        .map(|interface| interface.interface)
+        .filter(|interface| !linked.contains(interface))
+        .collect();
+    if missing.is_empty() {
+        (StatusCode::OK, "ready\n").into_response()
+    } else {
+        let text = format!("not attached: {}; restart the agent to attach again\n", missing.join(", "));
+        (StatusCode::SERVICE_UNAVAILABLE, text).into_response()
+    }
+}

@@ -1,0 +1,110 @@
+//! Installs what this machine lacks, and nothing else.
+//!
+//! First come packages of the distribution, in one go; then the toolchain of the kernel program;
+//! then what cargo builds. Each part finds out by itself whether it is there, so a second run only
+//! looks.
+
+/// Packages of the distribution.
+mod apt;
+/// The linker of the kernel program.
+mod linker;
+/// Steps that take long.
+mod step;
+/// The compiler of the kernel program.
+mod toolchain;
+/// Programs for development and at run time.
+mod tool;
+/// Numbers with dots.
+mod version;
+
+use anyhow::Result;
+
+/// What a subcommand asks of the machine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Need {
+    /// Compiler and linker of the kernel program.
+    Build,
+    /// What the demonstration and the network tests call.
+    Run,
+    /// The test runner.
+    Test,
+    /// Formatting, clippy and the check of dependencies.
+    Lint,
+}
+
+/// Something that is there, for the table: its name, its version, and what is to be known of it.
+struct Found {
+    name: &'static str,
+    version: String,
+    detail: String,
+}
+
+/// Sets up everything and prints the versions.
+pub(crate) fn run() -> Result<()> {
+    let found = install(&[Need::Build, Need::Run, Need::Test, Need::Lint])?;
+    print!("{}", table(&found));
+    Ok(())
+}
+
+/// Sets up what is needed; says nothing unless something has to be installed.
+pub(crate) fn ensure(needs: &[Need]) -> Result<()> {
+    install(needs).map(drop)
+}
+
+fn install(needs: &[Need]) -> Result<Vec<Found>> {
+    let mut packages = Vec::new();
+    for need in needs {
+        packages.extend(match need {
+            Need::Build => [toolchain::packages(), linker::packages()].concat(),
+            Need::Run => tool::packages(),
+            Need::Test | Need::Lint => Vec::new(),
+        });
+    }
+    apt::install(&packages)?;
+    let mut found = Vec::new();
+    for need in needs {
+        found.extend(match need {
+            Need::Build => build()?,
+            Need::Run => tool::run_time()?,
+            Need::Test => vec![tool::nextest()?],
+            Need::Lint => tool::lint()?,
+        });
+    }
+    Ok(found)
+}
+
+fn build() -> Result<Vec<Found>> {
+    let toolchain = toolchain::ensure()?;
+    let linker = linker::ensure(&toolchain)?;
+    Ok(vec![
+        Found { name: "rustc", version: toolchain.release.to_string(), detail: toolchain.detail() },
+        Found { name: "LLVM", version: toolchain.llvm.to_string(), detail: "of this rustc".to_owned() },
+        Found { name: "bpf-linker", version: linker.release.to_string(), detail: linker.detail() },
+    ])
+}
+
+/// Returns the rows with their columns aligned.
+fn table(rows: &[Found]) -> String {
+    let width = |column: fn(&Found) -> &str| rows.iter().map(|row| column(row).len()).max().unwrap_or(0);
+    let (names, versions) = (width(|row| row.name), width(|row| &row.version));
+    let line = |Found { name, version, detail }: &Found| {
+        format!("{}\n", format!("{name:names$}  {version:versions$}  {detail}").trim_end())
+    };
+    rows.iter().map(line).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_are_aligned_and_lines_end_clean() {
+        let row = |name, version: &str, detail: &str| Found {
+            name,
+            version: version.to_owned(),
+            detail: detail.to_owned(),
+        };
+        let rows = [row("rustc", "1.96.0", "weir-bpf"), row("bpf-linker", "0.13.0", "")];
+        assert_eq!(table(&rows), "rustc       1.96.0  weir-bpf\nbpf-linker  0.13.0\n");
+    }
+}

@@ -1,0 +1,88 @@
+use anyhow::{Context as _, Result};
+
+use super::{Found, step, version::Version};
+use crate::{
+    pins::{DENY, NEXTEST},
+    sh,
+};
+
+/// A program of the distribution: its name, its package, and how to ask for its version.
+struct Program {
+    name: &'static str,
+    package: &'static str,
+    version: &'static str,
+}
+
+/// What the demonstration and the network tests call.
+const PROGRAMS: [Program; 2] = [
+    Program { name: "ip", package: "iproute2", version: "-V" },
+    Program { name: "bpftool", package: "bpftool", version: "version" },
+];
+
+/// Returns the packages of the programs that are missing.
+pub(super) fn packages() -> Vec<&'static str> {
+    PROGRAMS
+        .iter()
+        .filter(|program| sh::find(program.name).is_none())
+        .map(|program| program.package)
+        .collect()
+}
+
+/// Finds the programs of the distribution.
+pub(super) fn run_time() -> Result<Vec<Found>> {
+    PROGRAMS.iter().map(Program::found).collect()
+}
+
+impl Program {
+    fn found(&self) -> Result<Found> {
+        let Self { name, package, version } = self;
+        let missing =
+            || format!("`{name}` is missing: install {package} with the package manager of this machine");
+        let path = sh::find(name).with_context(missing)?;
+        let version = version_of(name, &[version]).unwrap_or_else(|| "?".to_owned());
+        Ok(Found { name, version, detail: path.display().to_string() })
+    }
+}
+
+/// Makes the test runner be there.
+pub(super) fn nextest() -> Result<Found> {
+    // It is not for this program to replace itself, and without that part it builds faster.
+    let features = ["--no-default-features", "--features", "default-no-update"];
+    built_by_cargo("cargo-nextest", NEXTEST, &features, &["nextest", "--version"])
+}
+
+/// Makes formatter, linter and the check of dependencies be there.
+pub(super) fn lint() -> Result<Vec<Found>> {
+    Ok(vec![
+        component("rustfmt", &["fmt", "--version"])?,
+        component("clippy", &["clippy", "--version"])?,
+        built_by_cargo("cargo-deny", DENY, &[], &["--version"])?,
+    ])
+}
+
+fn built_by_cargo(name: &'static str, version: &str, features: &[&str], ask: &[&str]) -> Result<Found> {
+    if sh::find(name).is_none() {
+        step::run(
+            &format!("building {name} {version} (some minutes)"),
+            sh::command("cargo").args(["install", name, "--version", version, "--locked"]).args(features),
+        )?;
+    }
+    let path = sh::find(name).with_context(|| format!("{name} was installed but is not in PATH"))?;
+    let version = version_of(name, ask).with_context(|| format!("{} does not run", path.display()))?;
+    Ok(Found { name, version, detail: path.display().to_string() })
+}
+
+fn component(name: &'static str, ask: &[&str]) -> Result<Found> {
+    if version_of("cargo", ask).is_none() && sh::find("rustup").is_some() {
+        step::run(&format!("installing {name}"), sh::command("rustup").args(["component", "add", name]))?;
+    }
+    let version = version_of("cargo", ask).with_context(|| {
+        format!("`cargo {}` does not run: install {name} for this compiler", ask.join(" "))
+    })?;
+    Ok(Found { name, version, detail: String::new() })
+}
+
+fn version_of(program: &str, ask: &[&str]) -> Option<String> {
+    let text = sh::output(sh::command(program).args(ask))?;
+    Version::find(&text).map(|version| version.to_string())
+}
