@@ -24,7 +24,7 @@ use weir_common::{ABI_VERSION, event::Event, map::Sizes};
 
 use crate::{
     config::{Config, ConfigError, Enforce},
-    datapath::{Attached, Datapath, DatapathError, Pins},
+    datapath::{Attached, Datapath, DatapathError, Pins, pins::Lock},
     feed::{Feed, watch::Watch},
     policy::{
         Policy,
@@ -99,12 +99,14 @@ fn system(what: &'static str) -> impl Fn(io::Error) -> AppError {
 /// [`AppError`] where it cannot start.
 pub fn run(places: Places) -> Result<(), AppError> {
     let config = Config::load(&places.config)?;
+    places.pins.create()?;
+    let lock = places.pins.lock()?;
     let runtime = runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()
         .map_err(system("start the runtime"))?;
-    let result = runtime.block_on(App::run(places, config));
+    let result = runtime.block_on(App::run(places, config, lock));
     // What still blocks (a page in the making) must not keep the process.
     runtime.shutdown_timeout(DRAIN);
     result
@@ -129,7 +131,7 @@ struct App {
 }
 
 impl App {
-    async fn run(places: Places, config: Config) -> Result<(), AppError> {
+    async fn run(places: Places, config: Config, lock: Lock) -> Result<(), AppError> {
         // Before anything in the kernel is touched: what can fail for lack of a port or a handle.
         let address = config.listen.metrics;
         let listener =
@@ -137,7 +139,7 @@ impl App {
         let signals = Signals::new().map_err(system("listen for signals"))?;
         let (watch, changes) =
             Watch::new().map_err(|error| system("watch lists")(io::Error::other(error.to_string())))?;
-        let (mut app, view) = task::block_in_place(|| Self::start(places, config, watch))?;
+        let (mut app, view) = task::block_in_place(|| Self::start(places, config, lock, watch))?;
         let metrics = Arc::new(Metrics::new(app.datapath.counters()?, view));
         let (stop, stopped) = watch::channel(());
         let mut tasks = app.spawn(&metrics, listener, stopped)?;
@@ -153,7 +155,12 @@ impl App {
     }
 
     /// From configuration to enforcement.
-    fn start(places: Places, config: Config, mut watch: Watch) -> Result<(Self, View), AppError> {
+    fn start(
+        places: Places,
+        config: Config,
+        lock: Lock,
+        mut watch: Watch,
+    ) -> Result<(Self, View), AppError> {
         let started = Instant::now();
         let record = Record::load(&places.state);
         let known = record.is_some();
@@ -166,7 +173,7 @@ impl App {
         watch.set(feeds.iter().map(|feed| feed.config.path.as_path()));
         let built = build(&config, &feeds, &mut classes, &mut numbers)?;
         let sizes = sizes(&config, built.demand);
-        let datapath = Datapath::open(&places.pins, sizes, config.events_per_second)?;
+        let datapath = Datapath::open(&places.pins, lock, sizes, config.events_per_second)?;
         let mut app =
             Self { places, config, feeds, watch, classes, numbers, datapath, interfaces: Vec::new() };
         if !known {

@@ -34,7 +34,7 @@ use crate::{
     config,
     policy::{Policy, classes::Classes, compile, merge::Merged},
 };
-use self::{counters::Counters, events::Events, memory::Mapped};
+use self::{counters::Counters, events::Events, memory::Mapped, pins::Lock};
 
 /// The program and its maps, loaded and pinned.
 pub struct Datapath {
@@ -44,7 +44,7 @@ pub struct Datapath {
     adopted: bool,
     pins: Pins,
     // Held as long as this agent lives.
-    _lock: pins::Lock,
+    _lock: Lock,
 }
 
 /// What went wrong at the door to the kernel.
@@ -113,8 +113,8 @@ impl Datapath {
     ///
     /// # Errors
     /// [`DatapathError`]
-    pub fn open(pins: &Pins, sizes: Sizes, events_per_second: u32) -> Result<Self> {
-        load::open(pins, sizes, events_per_second)
+    pub fn open(pins: &Pins, lock: Lock, sizes: Sizes, events_per_second: u32) -> Result<Self> {
+        load::open(pins, lock, sizes, events_per_second)
     }
 
     /// Returns the sizes of the maps.

@@ -1,9 +1,8 @@
 //! Tables for people, JSON for programs. The only place that prints.
-#![expect(clippy::print_stdout, clippy::print_stderr, reason = "this is the command line's output")]
 
 use std::{
     fmt::Display,
-    io::{self, IsTerminal as _},
+    io::{self, IsTerminal as _, Write as _},
 };
 
 use clap::ValueEnum;
@@ -23,18 +22,23 @@ pub enum Format {
 /// Prints a result: as JSON, or as `text` makes it.
 pub fn print<T: Serialize>(format: Format, value: &T, text: impl FnOnce(&T) -> String) {
     match format {
-        Format::Table => println!("{}", text(value).trim_end()),
+        Format::Table => line(&text(value)),
         Format::Json => match serde_json::to_string_pretty(value) {
-            Ok(json) => println!("{json}"),
-            Err(error) => eprintln!("weir: {error}"),
+            Ok(json) => line(&json),
+            Err(failure) => error(&failure),
         },
     }
+}
+
+/// Whoever reads may have read enough (`weir status | head`): a closed pipe is no failure.
+fn line(text: &str) {
+    _ = writeln!(io::stdout(), "{}", text.trim_end());
 }
 
 /// Prints an error.
 pub fn error(error: &dyn Display) {
     let label = if io::stderr().is_terminal() { "\x1b[1;31mweir:\x1b[0m" } else { "weir:" };
-    eprintln!("{label} {error}");
+    _ = writeln!(io::stderr(), "{label} {error}");
 }
 
 /// Returns rows as aligned columns below a header.

@@ -5,6 +5,8 @@ pub mod metrics;
 /// The HTTP listener for metrics and health.
 pub mod server;
 
+use std::io::{self, IsTerminal as _};
+
 use tracing_subscriber::{EnvFilter, fmt, prelude::*};
 
 /// Starts logging to standard error: the level from `WEIR_LOG` (default `info`), as JSON lines where
@@ -12,10 +14,11 @@ use tracing_subscriber::{EnvFilter, fmt, prelude::*};
 pub fn init(json: bool) {
     let filter = EnvFilter::try_from_env("WEIR_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
     let registry = tracing_subscriber::registry().with(filter);
-    let writer = std::io::stderr;
+    let writer = io::stderr;
     if json {
         registry.with(fmt::layer().json().with_writer(writer)).init();
     } else {
-        registry.with(fmt::layer().with_target(false).with_writer(writer)).init();
+        let colour = writer().is_terminal();
+        registry.with(fmt::layer().with_target(false).with_ansi(colour).with_writer(writer)).init();
     }
 }

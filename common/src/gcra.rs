@@ -26,9 +26,13 @@ const TAG_BITS: u32 = 23;
 const V6_TAG: u64 = 1 << TAG_BITS;
 /// Fractional bits of an increment.
 pub const FRACTION_BITS: u32 = 24;
-/// A TAT further ahead than this (71 minutes) is not debt but the remains of one that passed half a
-/// turn of the 40-bit clock (6 days) ago. Tolerance and increment together stay below.
+const FRACTION_MASK: u64 = (1 << FRACTION_BITS) - 1;
+/// A TAT further ahead than this (71 minutes) is not debt but one that passed almost a turn of the
+/// 40-bit clock (13 days) ago. No limit lets a TAT get there.
 pub const DEBT_MAX: u64 = 1 << 32;
+/// What a burst may be longer, in µs, and besides by a 256th of a unit: times and costs are whole µs
+/// and clocks no better than that, and a source that keeps exactly to its limit shall be admitted.
+pub const SLACK: u64 = 8;
 /// Tries to swap a word before a source counts as over its limit. Every failed try means that
 /// another CPU admitted a packet into this line meanwhile.
 const TRIES: u32 = 4;
@@ -50,10 +54,12 @@ impl Profile {
     /// that takes longer than an hour to earn.
     pub fn new(rate: f64, burst: u64) -> Result<Self, &'static str> {
         const HOUR: f64 = 3600e6;
+        const RATE_MAX: f64 = (1u64 << 40) as f64;
+        const FRACTIONS: f64 = (1u64 << FRACTION_BITS) as f64;
         if rate.is_nan() || rate <= 0.0 {
             return Err("the rate must be above 0");
         }
-        if rate > (1u64 << 40) as f64 {
+        if rate > RATE_MAX {
             return Err("the rate must be at most 2^40 a second");
         }
         if burst == 0 {
@@ -64,19 +70,44 @@ impl Profile {
         if tolerance > HOUR {
             return Err("burst / rate must be at most an hour; slower limits are quotas of the proxy");
         }
-        let increment = (unit * (1u64 << FRACTION_BITS) as f64 + 0.5) as u64;
-        // At least 1 µs: with coarser time than that no burst below a µs can be told from none.
-        Ok(Self { increment: increment.max(1), tolerance: (tolerance + 0.5) as u64 + 1 })
+        let increment = (unit * FRACTIONS + 0.5) as u64;
+        let tolerance = (tolerance + unit / 256.0 + 0.5) as u64 + SLACK;
+        Ok(Self { increment: increment.max(1), tolerance })
     }
 
-    /// Returns what `units` cost in µs. `dither`, 24 random bits, rounds the fraction up or down so
-    /// that many packets together cost what they should.
+    /// Returns what `units` cost. `dither`, a number that is different for every packet, decides
+    /// whether a fraction of a µs is rounded up or down, so that many packets together cost what
+    /// they should.
     #[inline(always)]
     #[must_use]
-    pub const fn cost(self, units: u32, dither: u32) -> u64 {
-        (self.increment.wrapping_mul(units as u64) + (dither & ((1 << FRACTION_BITS) - 1)) as u64)
-            >> FRACTION_BITS
+    pub const fn cost(self, units: u32, dither: u32) -> Cost {
+        // In two parts, because increment times units may exceed 64 bits.
+        let whole = (self.increment >> FRACTION_BITS).wrapping_mul(units as u64);
+        let fraction = (self.increment & FRACTION_MASK) * units as u64;
+        Cost {
+            ceiling: whole + ((fraction + FRACTION_MASK) >> FRACTION_BITS),
+            charged: whole + ((fraction + scatter(dither)) >> FRACTION_BITS),
+        }
     }
+}
+
+/// Returns 24 bits without any order among those of consecutive packets. An evenly spread sequence
+/// will not do: a source over its limit is admitted until some packet is rounded up, so what counts
+/// is how far that is from any point of the sequence, and that is half as far as from chance.
+#[inline(always)]
+const fn scatter(dither: u32) -> u64 {
+    let x = (dither as u64).wrapping_mul(0xff51_afd7_ed55_8ccd);
+    (x ^ x >> 32).wrapping_mul(0xc4ce_b9fe_1a85_ec53) >> (64 - FRACTION_BITS)
+}
+
+/// What a packet costs, in µs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cost {
+    /// Rounded up: what must be left of the tolerance. The same for equal packets, since a source
+    /// that is refused until chance makes its packet cheaper would only pay the cheap price.
+    pub ceiling: u64,
+    /// Rounded by chance: what the bucket is charged.
+    pub charged: u64,
 }
 
 /// The time in µs, modulo 2^40. Its origin does not matter.
@@ -151,44 +182,49 @@ enum Fit {
     Over,
 }
 
-/// Judges a packet of `cost` µs against a bucket with time `tat`.
+/// Judges a packet against a bucket with time `tat`, of which no more than `longest` is debt.
 ///
 /// The coarse clock decides wherever it can: admitting on it is never wrong, refusing only within
 /// a tick of the limit.
 #[inline(always)]
-fn fit(tat: u64, cost: u64, tolerance: u64, tick: u64, clock: &impl Clock) -> Fit {
+fn fit(tat: u64, longest: u64, cost: Cost, tolerance: u64, tick: u64, clock: &impl Clock) -> Fit {
     let now = clock.coarse() & TAT_MASK;
-    let debt = debt(tat, now);
-    if debt + cost > tolerance {
-        if debt + cost > tolerance + tick {
+    let debt = debt(tat, now, longest);
+    let needed = debt + cost.ceiling;
+    if needed > tolerance {
+        if needed > tolerance + tick {
             return Fit::Over;
         }
         let passed = clock.precise().wrapping_sub(now) & TAT_MASK;
-        if debt + cost > tolerance + passed {
+        if needed > tolerance + passed {
             return Fit::Over;
         }
     }
-    Fit::Within((now + debt + cost) & TAT_MASK)
+    Fit::Within((now + debt + cost.charged) & TAT_MASK)
 }
 
 /// Returns how far `tat` is ahead of `now` in µs; 0 if it has passed.
 #[inline(always)]
-const fn debt(tat: u64, now: u64) -> u64 {
+const fn debt(tat: u64, now: u64, longest: u64) -> u64 {
     let ahead = tat.wrapping_sub(now) & TAT_MASK;
-    if ahead > DEBT_MAX { 0 } else { ahead }
+    if ahead > longest { 0 } else { ahead }
 }
 
-/// Charges one packet of `cost` µs to its source.
+/// Charges one packet to its source. `longest` is the longest tolerance that any profile of the
+/// limit has: no bucket of the limit owes more.
 #[inline(always)]
 pub fn charge<M: Memory, C: Clock>(
     memory: &M,
     clock: &C,
     global: &Global,
     key: Key,
-    cost: u64,
+    cost: Cost,
     tolerance: u64,
+    longest: u64,
 ) -> Charge {
     let tick = global.tick >> 16;
+    // A TAT is set a tick ahead of the coarse clock at most, which may be a tick older here.
+    let longest = longest + 2 * tick;
     let mut tries = 0;
     while tries < TRIES {
         let Some(line) = memory.line(Map::Limiter, key.line) else { return Charge::Over };
@@ -197,8 +233,18 @@ pub fn charge<M: Memory, C: Clock>(
         };
         let word = line.word(memory.opaque(index));
         let held = word.load();
-        let tat = if held >> TAT_BITS == key.tag { held & TAT_MASK } else { clock.coarse() & TAT_MASK };
-        match fit(tat, cost, tolerance, tick, clock) {
+        let now = clock.coarse() & TAT_MASK;
+        tries += 1;
+        // The swap is against what was read here, so this is what has to be the source's own or
+        // free: since `find` the word may have become the bucket of another, who owes.
+        let tat = if held >> TAT_BITS == key.tag {
+            held & TAT_MASK
+        } else if is_free(held, now) {
+            now
+        } else {
+            continue;
+        };
+        match fit(tat, longest, cost, tolerance, tick, clock) {
             Fit::Over => return Charge::Over,
             Fit::Within(tat) => {
                 if swap(memory, word, held, key.tag << TAT_BITS | tat) {
@@ -206,7 +252,6 @@ pub fn charge<M: Memory, C: Clock>(
                 }
             }
         }
-        tries += 1;
     }
     Charge::Over
 }
@@ -223,19 +268,26 @@ fn find(line: &Line, tag: u64, now: u64) -> Option<u32> {
         if words[i] >> TAT_BITS == tag && words[i] != 0 {
             return Some(i as u32);
         }
-        if words[i] == 0 || debt(words[i] & TAT_MASK, now) == 0 {
+        if is_free(words[i], now) {
             free = i as u32;
         }
     }
     if free < WORDS as u32 { Some(free) } else { None }
 }
 
+/// Returns true for a word that no source owes anything in.
+#[inline(always)]
+const fn is_free(word: u64, now: u64) -> bool {
+    word == 0 || debt(word & TAT_MASK, now, DEBT_MAX) == 0
+}
+
+/// Charges one packet to the bucket that the network of its source shares.
 #[inline(always)]
 fn valve_charge<M: Memory, C: Clock>(
     memory: &M,
     clock: &C,
     valve: u64,
-    cost: u64,
+    cost: Cost,
     tolerance: u64,
     tick: u64,
 ) -> Charge {
@@ -245,7 +297,9 @@ fn valve_charge<M: Memory, C: Clock>(
     };
     let word = line.word(valve as u32);
     let held = word.load();
-    let admitted = match fit(held & TAT_MASK, cost, tolerance, tick, clock) {
+    // 0 is a bucket that was never used. Taken for a time it would be debt once in a turn.
+    let tat = if held == 0 { clock.coarse() } else { held } & TAT_MASK;
+    let admitted = match fit(tat, DEBT_MAX, cost, tolerance, tick, clock) {
         Fit::Over => false,
         Fit::Within(tat) => swap(memory, word, held, tat),
     };
@@ -263,5 +317,71 @@ pub fn owed(memory: &impl Memory, key: Key, now: u64) -> u64 {
     line.load()
         .into_iter()
         .find(|word| *word != 0 && word >> TAT_BITS == key.tag)
-        .map_or(0, |word| debt(word & TAT_MASK, now & TAT_MASK))
+        .map_or(0, |word| debt(word & TAT_MASK, now & TAT_MASK, DEBT_MAX))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::map::Sizes;
+
+    fn global(limiter_bits: u32) -> Global {
+        Global {
+            abi: 0,
+            tick: 0,
+            clock_offset: 0,
+            limiter_bits,
+            seed: Seed(0x0123_4567_89ab_cdef, 0xfedc_ba98_7654_3211),
+            events_per_second: 0,
+        }
+    }
+
+    /// Numbers without order: SplitMix64 of 0, 1, 2 ...
+    fn random(n: u64) -> u64 {
+        let mut x = n.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        x = (x ^ x >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        x = (x ^ x >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        x ^ x >> 31
+    }
+
+    /// That no two meet follows from `keyed::permute` being one to one, which its own test shows by
+    /// undoing it, and from line and tag being all of its result. This checks that they are.
+    #[test]
+    fn line_and_tag_tell_v4_sources_and_limits_apart() {
+        for limiter_bits in [Sizes::LIMITER_BITS_MIN, 21, Sizes::LIMITER_BITS_MAX] {
+            let global = global(limiter_bits);
+            let mut sources: Vec<_> = (0..1_000_000).map(|n| random(n) & 0xff_ffff_ffff).collect();
+            sources.extend((0..1000).map(|low| 7 << 32 | 0xc633_6400 | low));
+            sources.sort_unstable();
+            sources.dedup();
+            let mut places: Vec<_> = sources
+                .iter()
+                .map(|source| {
+                    let key = Key::new(&global, Address::V4(*source as u32), (source >> 32) as u8, 64);
+                    assert!(key.line >> limiter_bits == 0 && key.tag >> TAG_BITS == 0);
+                    (key.line, key.tag)
+                })
+                .collect();
+            places.sort_unstable();
+            places.dedup();
+            assert_eq!(places.len(), sources.len(), "{limiter_bits} bits");
+        }
+    }
+
+    #[test]
+    fn v6_sources_share_by_network_and_never_with_v4() {
+        let global = global(Sizes::LIMITER_BITS_MIN);
+        let key = |high, low, id, bits| Key::new(&global, Address::V6(V6 { high, low }), id, bits);
+        for n in 0..100_000 {
+            let (high, low) = (random(n) | 1, random(!n));
+            let place = key(high, low, 1, 64);
+            assert_eq!(place, key(high, !low, 1, 64));
+            assert_eq!(key(high, low, 1, 48), key(high ^ 0xffff, low, 1, 48));
+            assert!(place.tag & V6_TAG != 0 && place.tag >> (TAG_BITS + 1) == 0);
+            assert!(place.line >> global.limiter_bits == 0);
+            for other in [key(high ^ 1, low, 1, 64), key(high, low, 2, 64), key(high, low, 1, 48)] {
+                assert!((place.line, place.tag) != (other.line, other.tag));
+            }
+        }
+    }
 }

@@ -1,11 +1,6 @@
 //! The maps as plain memory, for tests and for judging without a kernel.
 
-use std::{
-    cell::Cell,
-    fmt,
-    iter,
-    vec::Vec,
-};
+use std::{cell::Cell, fmt, iter, vec::Vec};
 
 use crate::{
     gcra::Clock,

@@ -52,6 +52,39 @@ mod tests {
         }
     }
 
+    /// Undoes `x ^ x >> shift` for numbers of `bits` bits.
+    fn unshift(bits: u32, shift: u32, value: u64) -> u64 {
+        (0..bits.div_ceil(shift)).fold(value, |x, _| value ^ x >> shift)
+    }
+
+    /// Returns the inverse of an odd number modulo 2^64: each step doubles the bits that are right.
+    fn inverse(odd: u64) -> u64 {
+        (0..6).fold(odd, |x, _| x.wrapping_mul(2u64.wrapping_sub(odd.wrapping_mul(x))))
+    }
+
+    /// Too wide to try all values: every step is undone instead.
+    #[test]
+    fn permute_can_be_undone() {
+        let mut n = 1u64;
+        let mut random = || {
+            n = n.wrapping_mul(0x5851_f42d_4c95_7f2d).wrapping_add(0x1405_7b7e_f767_814f);
+            n ^ n >> 29
+        };
+        for bits in [33, 40, 41, 44, 46] {
+            let mask = (1 << bits) - 1;
+            for _ in 0..20_000 {
+                let (seed, value) = (Seed(random(), random()), random() & mask);
+                let mut x = unshift(bits, bits / 2, permute(seed, bits, value));
+                x = x.wrapping_mul(inverse(seed.0 | 1)) & mask;
+                x = unshift(bits, bits / 2, x);
+                x = x.wrapping_mul(inverse(0x9e37_79b9_7f4a_7c15)) & mask;
+                x = unshift(bits, bits / 2, x);
+                x = x.wrapping_mul(inverse(seed.1 | 1)) & mask;
+                assert_eq!((x ^ seed.0) & mask, value, "{bits} bits, {seed:?}");
+            }
+        }
+    }
+
     #[test]
     fn consecutive_addresses_spread_evenly() {
         let seed = Seed(0x0123_4567_89ab_cdef, 0xfedc_ba98_7654_3211);

@@ -5,7 +5,10 @@
 //! Modules are listed in the order in which a packet meets them.
 #![cfg_attr(not(any(test, feature = "std")), no_std)]
 #![expect(clippy::cast_possible_truncation, reason = "bit fields: every cast names the width that is meant")]
-#![expect(clippy::inline_always, reason = "the kernel program is one function; a call costs the verifier a frame")]
+#![expect(
+    clippy::inline_always,
+    reason = "the kernel program is one function; a call costs the verifier a frame"
+)]
 
 /// Addresses and prefixes as numbers.
 pub mod addr;

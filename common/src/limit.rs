@@ -21,6 +21,9 @@ pub const PER_SERVICE: u32 = 4;
 /// Profiles of a limit, chosen by the class of the source.
 pub const PROFILES: usize = 3;
 
+/// Word of a limit's line behind its head and its profiles: the longest of their tolerances.
+const LONGEST: u32 = 7;
+
 /// What a limit counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
@@ -80,6 +83,7 @@ impl Limit {
                 pair[0] = profile.increment;
                 pair[1] = profile.tolerance;
             }
+            words[LONGEST as usize] = self.profiles.iter().map(|profile| profile.tolerance).fold(0, u64::max);
             line.store(words);
         }
     }
@@ -96,6 +100,9 @@ pub struct Demand {
     pub v6_bits: u8,
     /// Rate and burst.
     pub profile: Profile,
+    /// The longest tolerance of the limit's profiles: buckets may be shared by sources of different
+    /// classes.
+    pub longest: u64,
 }
 
 impl Demand {
@@ -111,7 +118,7 @@ impl Demand {
         };
         let at = 1 + 2 * u32::from(profile);
         let profile = Profile { increment: line.word(at).load(), tolerance: line.word(at + 1).load() };
-        Some(Self { units, shadow, v6_bits, profile })
+        Some(Self { units, shadow, v6_bits, profile, longest: line.word(LONGEST).load() })
     }
 }
 

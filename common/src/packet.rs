@@ -93,7 +93,8 @@ pub struct Packet {
     /// Who sent it. Means something for [`Kind::Ip`] only, like all that follows but the length
     /// and the defect.
     pub source: Address,
-    /// Bytes from the start of the frame to the end of the IP packet; else those of the frame.
+    /// Bytes from the start of the frame to the end of the IP packet. Those of the frame where there
+    /// is none, or where its header is wrong.
     pub length: u32,
     /// IP protocol behind all IPv6 extension headers (IANA protocol numbers).
     pub protocol: u8,
@@ -241,6 +242,12 @@ const fn is_tag(kind: u16) -> bool {
 #[inline(always)]
 fn unreadable(frame: &impl Frame, packet: &mut Packet, defect: Defect) {
     packet.kind = Kind::Unreadable;
+    malformed(frame, packet, defect);
+}
+
+/// What a header in which something cannot be says of the length is not to be counted.
+#[inline(always)]
+fn malformed(frame: &impl Frame, packet: &mut Packet, defect: Defect) {
     packet.length = frame.length();
     packet.defect = Some(defect);
 }
@@ -263,9 +270,9 @@ fn parse_v4(frame: &impl Frame, at: u32, packet: &mut Packet) {
     packet.hop_limit = hop_limit;
     packet.fragment = fragment(offset & 0x1fff, offset & 0x2000 != 0);
     if version_ihl >> 4 != 4 || header_length < IPV4_HEADER {
-        packet.defect = Some(Defect::HeaderLength);
+        malformed(frame, packet, Defect::HeaderLength);
     } else if total < header_length || !frame.holds(at + total) {
-        packet.defect = Some(Defect::TotalLength);
+        malformed(frame, packet, Defect::TotalLength);
     } else {
         transport(frame, frame.opaque(at + header_length), packet);
     }
@@ -291,9 +298,9 @@ fn parse_v6(frame: &impl Frame, at: u32, packet: &mut Packet) {
     let jumbo = payload == 0 && next == protocol::HOP_BY_HOP;
     packet.length = if jumbo { frame.length() } else { at + IPV6_HEADER + payload };
     if version >> 4 != 6 {
-        packet.defect = Some(Defect::HeaderLength);
+        malformed(frame, packet, Defect::HeaderLength);
     } else if !frame.holds(packet.length) {
-        packet.defect = Some(Defect::TotalLength);
+        malformed(frame, packet, Defect::TotalLength);
     } else if let Some(at) = follow_extensions(frame, at + IPV6_HEADER, packet) {
         transport(frame, at, packet);
     }
@@ -313,7 +320,7 @@ fn follow_extensions(frame: &impl Frame, at: u32, packet: &mut Packet) -> Option
         }
         followed += 1;
         let Some(words) = frame.load::<2>(at) else {
-            packet.defect = Some(Defect::Truncated);
+            packet.defect = Some(cut_off(packet.fragment));
             return None;
         };
         let [after, length] = words[0].to_ne_bytes();
@@ -322,21 +329,21 @@ fn follow_extensions(frame: &impl Frame, at: u32, packet: &mut Packet) -> Option
             protocol::AH => (u32::from(length) + 2) * 4,
             _ => (u32::from(length) + 1) * 8,
         };
+        at = frame.opaque(at + length);
+        if at > packet.length {
+            packet.defect = Some(cut_off(packet.fragment));
+            return None;
+        }
+        packet.protocol = after;
         if next == protocol::FRAGMENT {
             let offset = u16::from_be(words[1]);
             packet.fragment = fragment(offset >> 3, offset & 1 != 0);
+            if packet.fragment == Fragment::Later {
+                // What follows is the middle of a payload, whatever it looks like.
+                return None;
+            }
         }
-        at = frame.opaque(at + length);
         next = after;
-        packet.protocol = next;
-        if at > packet.length {
-            packet.defect = Some(Defect::Truncated);
-            return None;
-        }
-        if packet.fragment == Fragment::Later {
-            // What follows is the middle of a payload, whatever it looks like.
-            return None;
-        }
     }
     Some(at)
 }
@@ -370,10 +377,7 @@ fn transport(frame: &impl Frame, at: u32, packet: &mut Packet) {
     };
     let words = if at + header > packet.length { None } else { frame.load::<2>(at) };
     let Some([first, second]) = words else {
-        packet.defect = Some(match packet.fragment {
-            Fragment::First => Defect::TinyFragment,
-            Fragment::Whole | Fragment::Later => Defect::Truncated,
-        });
+        packet.defect = Some(cut_off(packet.fragment));
         return;
     };
     if matches!(packet.protocol, protocol::ICMP | protocol::ICMPV6) {
@@ -387,6 +391,15 @@ fn transport(frame: &impl Frame, at: u32, packet: &mut Packet) {
             Some([offset_flags]) => packet.flags = offset_flags.to_ne_bytes()[1],
             None => packet.defect = Some(Defect::Truncated),
         }
+    }
+}
+
+/// What it is called that a packet ends before its headers do.
+#[inline(always)]
+const fn cut_off(fragment: Fragment) -> Defect {
+    match fragment {
+        Fragment::First => Defect::TinyFragment,
+        Fragment::Whole | Fragment::Later => Defect::Truncated,
     }
 }
 

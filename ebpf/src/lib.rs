@@ -3,7 +3,10 @@
 //! The binary beside it is this code over BPF maps. The agent's `explain` and the tests run it over
 //! plain memory, so there is one place where a verdict comes from.
 #![cfg_attr(target_arch = "bpf", no_std)]
-#![expect(clippy::inline_always, reason = "the kernel program is one function; a call costs the verifier a frame")]
+#![expect(
+    clippy::inline_always,
+    reason = "the kernel program is one function; a call costs the verifier a frame"
+)]
 
 /// The order of the stages, and each of them.
 pub mod stage;

@@ -15,7 +15,9 @@ mod maps;
 
 #[cfg(target_arch = "bpf")]
 mod program {
-    use aya_ebpf::{bindings::xdp_action, helpers::generated::bpf_jiffies64, macros::xdp, programs::XdpContext};
+    use aya_ebpf::{
+        bindings::xdp_action, helpers::generated::bpf_jiffies64, macros::xdp, programs::XdpContext,
+    };
     use weir_common::verdict::Verdict;
 
     use crate::{

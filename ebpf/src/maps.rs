@@ -15,11 +15,8 @@ use weir_common::{
 
 use crate::kernel::Scratch;
 
-const SIZES: Sizes = Sizes {
-    v4_bits: Sizes::V4_BITS_MIN,
-    v6_bits: Sizes::V6_BITS_MIN,
-    limiter_bits: Sizes::LIMITER_BITS_MIN,
-};
+const SIZES: Sizes =
+    Sizes { v4_bits: Sizes::V4_BITS_MIN, v6_bits: Sizes::V6_BITS_MIN, limiter_bits: Sizes::LIMITER_BITS_MIN };
 const MMAPABLE: u32 = aya_ebpf::bindings::BPF_F_MMAPABLE;
 
 macro_rules! lines {

@@ -10,6 +10,8 @@ pub mod frame;
 pub mod namespace;
 /// Frames onto an interface, and off it.
 pub mod wire;
+/// A server, and clients of many addresses.
+pub mod service;
 /// Programs that do not outlive the test.
 pub mod process;
 /// The agent as a process.

@@ -11,7 +11,7 @@ pub(crate) const DEBIAN_TOOLCHAIN: [&str; 3] = ["rustc-web", "cargo-web", "libst
 /// Where Debian's compiler is.
 pub(crate) const DEBIAN_SYSROOT: &str = "/usr";
 /// The compiler of machines without Debian's: it has LLVM 22 as well.
-pub(crate) const NIGHTLY: &str = "nightly-2026-05-19";
+pub(crate) const NIGHTLY: &str = "nightly-2026-05-20";
 
 /// The linker of the kernel program.
 pub(crate) const BPF_LINKER: &str = "0.13.0";

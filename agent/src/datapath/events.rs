@@ -28,7 +28,9 @@ impl Events {
     /// # Errors
     /// What epoll says, at the start or later.
     pub async fn run(self, mut take: impl FnMut(Event)) -> io::Result<()> {
-        let mut ready = AsyncFd::with_interest(self.ring, Interest::READABLE)?;
+        // SAFETY: the ring owns its descriptor, hands out that one only, and lives in the `AsyncFd`.
+        let ready = unsafe { AsyncFd::register_with_interest(self.ring, Interest::READABLE) };
+        let mut ready = ready.map_err(io::Error::from)?;
         loop {
             let mut guard = ready.readable_mut().await?;
             while let Some(item) = guard.get_inner_mut().next() {

@@ -15,7 +15,7 @@ use weir_common::{
     map::{self, GENERATIONS, Map, Sizes},
 };
 
-use super::{Datapath, DatapathError, Pins, Result, clock, memory::Mapped, pins, random_seed};
+use super::{Datapath, DatapathError, Pins, Result, clock, memory::Mapped, pins, pins::Lock, random_seed};
 
 static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/weir_xdp"));
 
@@ -29,9 +29,7 @@ const OTHER_MAPS: [(&str, u32, u32); 6] = [
     (map::EVENTS, 0, map::EVENTS_BYTES),
 ];
 
-pub(super) fn open(pins: &Pins, wanted: Sizes, events_per_second: u32) -> Result<Datapath> {
-    pins.create()?;
-    let lock = pins.lock()?;
+pub(super) fn open(pins: &Pins, lock: Lock, wanted: Sizes, events_per_second: u32) -> Result<Datapath> {
     let found = Found::look(pins);
     let sizes = found.sizes_or(wanted);
     let adopted = found.prepare(pins, sizes)?;
@@ -144,7 +142,7 @@ fn load_object(pins: &Pins, sizes: Sizes) -> Result<aya::Ebpf> {
 /// Pins the program in place of the one before, without a moment in which there is none.
 fn pin_program(program: &mut Xdp, pins: &Pins) -> Result<()> {
     let path = pins.program();
-    let new = path.with_extension("new");
+    let new = pins.new_program();
     pins::remove(&new)?;
     program.pin(&new).map_err(|error| DatapathError::Load(chain(&error)))?;
     fs::rename(&new, &path).map_err(|error| DatapathError::Pin { operation: "rename to", path, error })

@@ -48,16 +48,23 @@ impl Pins {
         self.root().join("prog")
     }
 
+    /// Returns where a new program is pinned before it takes the place of the old one.
+    #[must_use]
+    pub fn new_program(&self) -> PathBuf {
+        self.root().join("prog-new")
+    }
+
     /// Returns the directory of the links.
     #[must_use]
     pub fn links(&self) -> PathBuf {
         self.root().join("links")
     }
 
-    /// Returns the pin of the link to an interface.
+    /// Returns the pin of the link to an interface. bpffs refuses dots in names (kernel/bpf/inode.c),
+    /// so that of a VLAN interface like `eth0.100` is `eth0:100`; no interface name has a colon.
     #[must_use]
     pub fn link(&self, interface: &str) -> PathBuf {
-        self.links().join(interface)
+        self.links().join(interface.replace('.', ":"))
     }
 
     /// Returns the directory of the maps.
@@ -83,7 +90,7 @@ impl Pins {
     pub fn linked(&self) -> Vec<String> {
         let Ok(entries) = fs::read_dir(self.links()) else { return Vec::new() };
         let mut names: Vec<_> =
-            entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect();
+            entries.filter_map(|entry| Some(entry.ok()?.file_name().into_string().ok()?.replace(':', "."))).collect();
         names.sort_unstable();
         names
     }
@@ -147,6 +154,7 @@ impl Pins {
             remove(&self.link(interface))?;
         }
         remove(&self.program())?;
+        remove(&self.new_program())?;
         if let Ok(entries) = fs::read_dir(self.maps()) {
             for entry in entries.flatten() {
                 remove(&entry.path())?;

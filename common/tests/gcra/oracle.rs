@@ -9,10 +9,10 @@ pub(crate) struct Exact {
 }
 
 impl Exact {
-    /// Returns the limiter of a source that has never sent, for `rate` a second and `burst`.
-    pub(crate) fn new(rate: f64, burst: u64) -> Self {
-        let increment = 1e6 / rate;
-        Self { increment, tolerance: increment * burst as f64, tat: f64::NEG_INFINITY }
+    /// Returns the limiter of a source that has never sent, for `rate` a second and a tolerance of
+    /// `tolerance` µs.
+    pub(crate) fn new(rate: f64, tolerance: f64) -> Self {
+        Self { increment: 1e6 / rate, tolerance, tat: f64::NEG_INFINITY }
     }
 
     pub(crate) fn admits(&mut self, now: f64) -> bool {

@@ -91,10 +91,8 @@ fn a_full_table_says_so_and_loses_nothing() {
     let mut random = Random(7);
     let (heap, policy) = (heap(0), policy(&mut random));
     let listed = addresses(&mut random, 1_900_000);
-    let results: Vec<_> = listed
-        .iter()
-        .map(|&address| v4::insert(&heap, 0, &policy, address, 32, class(address)))
-        .collect();
+    let results: Vec<_> =
+        listed.iter().map(|&address| v4::insert(&heap, 0, &policy, address, 32, class(address))).collect();
     let refused = results.iter().filter(|result| **result == Err(Full::Lines)).count();
     println!("{} offered, {refused} refused, {} spilled", listed.len(), spilled(&heap, 0));
     assert!(refused > 0);

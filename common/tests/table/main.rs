@@ -1,7 +1,10 @@
 //! The reputation table against a naive longest-prefix match: the same entries in a hash map per
 //! prefix length.
 #![expect(clippy::unwrap_used, reason = "a helper that fails is a test that fails")]
-#![expect(clippy::cast_possible_truncation, reason = "addresses and classes are cut from wider random numbers")]
+#![expect(
+    clippy::cast_possible_truncation,
+    reason = "addresses and classes are cut from wider random numbers"
+)]
 
 mod large;
 mod oracle;
@@ -10,14 +13,7 @@ mod random;
 mod v4;
 mod v6;
 
-use weir_common::{
-    addr::Address,
-    class::ClassId,
-    control::Policy,
-    heap::Heap,
-    map::Sizes,
-    table,
-};
+use weir_common::{addr::Address, class::ClassId, control::Policy, heap::Heap, map::Sizes, table};
 
 /// Maps with the smallest IPv4 table and 2^`v6_bits` IPv6 lines, all others as small as can be.
 fn heap(v6_bits: u32) -> Heap {

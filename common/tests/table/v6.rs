@@ -182,7 +182,8 @@ fn full_lines_overflow_into_the_next() {
     let any = |random: &mut Random| {
         0x2a00u128 << 112 | u128::from(random.next() >> 16) << 64 | u128::from(random.next())
     };
-    let entries: Vec<_> = (0..slots).map(|i| Entry::covering(any(&mut random), 128, i as u16 % 4095 + 1)).collect();
+    let entries: Vec<_> =
+        (0..slots).map(|i| Entry::covering(any(&mut random), 128, i as u16 % 4095 + 1)).collect();
     let policy = Policy {
         v6_bits: BITS,
         v6_lengths: v6::set_lengths(&heap, 1, 1 << 127),
@@ -199,7 +200,10 @@ fn full_lines_overflow_into_the_next() {
         .count();
     let refused_at = results.iter().position(Result::is_err).unwrap();
     let refused = results.iter().filter(|result| **result == Err(Full::Lines)).count();
-    println!("{full_lines} of {} lines full, first refusal at {refused_at} of {slots}, {refused} refused", 1 << BITS);
+    println!(
+        "{full_lines} of {} lines full, first refusal at {refused_at} of {slots}, {refused} refused",
+        1 << BITS
+    );
     assert!(refused_at > slots * 3 / 4, "refused at {refused_at} of {slots}");
     assert!(refused > 0 && full_lines > 1 << (BITS - 1));
     for (entry, result) in entries.iter().zip(&results) {

@@ -26,23 +26,30 @@ pub(super) fn judge<W: World>(world: &W, global: &Global, case: &mut Case) -> St
         }
         ids >>= 8;
         asked += 1;
-        let Some(demand) = Demand::load(world, case.generation, id, &case.packet, case.listing.profile) else {
+        let Some(demand) = Demand::load(world, case.generation, id, &case.packet, case.listing.profile)
+        else {
             break;
         };
         if demand.units == 0 {
             continue;
         }
-        case.limit = id;
-        case.limit_outcome = Outcome::Pass;
         let key = Key::new(global, case.packet.source, id, demand.v6_bits);
         let cost = demand.profile.cost(demand.units, world.dither());
-        let reason = match gcra::charge(world, world, global, key, cost, demand.profile.tolerance) {
-            Charge::Admitted | Charge::Valve { admitted: true } => continue,
-            Charge::Over => Reason::Limit,
-            Charge::Valve { admitted: false } => Reason::Valve,
+        let tolerance = demand.profile.tolerance;
+        let (outcome, reason) = match gcra::charge(world, world, global, key, cost, tolerance, demand.longest)
+        {
+            Charge::Admitted | Charge::Valve { admitted: true } => (Outcome::Pass, Reason::Clean),
+            Charge::Over => (case.dropping(demand.shadow), Reason::Limit),
+            Charge::Valve { admitted: false } => (case.dropping(demand.shadow), Reason::Valve),
         };
-        case.limit_outcome = case.dropping(demand.shadow);
-        case.drop(reason, demand.shadow)?;
+        // One that would have dropped the packet stays the one that is named, unless another drops it.
+        if case.limit_outcome == Outcome::Pass || outcome == Outcome::Drop {
+            case.limit = id;
+            case.limit_outcome = outcome;
+        }
+        if outcome != Outcome::Pass {
+            case.drop(reason, demand.shadow)?;
+        }
     }
     Step::Continue(())
 }

@@ -82,7 +82,10 @@ fn transport_checksums_over_ipv6() {
     for payload in [&b""[..], b"odd", b"even"] {
         let bytes = v6().tcp(1234, 443).payload(payload).build();
         let Some(TransportSlice::Tcp(tcp)) = parsed(&bytes).transport else { panic!("no TCP") };
-        assert_eq!(tcp.checksum(), tcp.calc_checksum_ipv6(V6.0.octets(), V6.1.octets()).expect("short enough"));
+        assert_eq!(
+            tcp.checksum(),
+            tcp.calc_checksum_ipv6(V6.0.octets(), V6.1.octets()).expect("short enough")
+        );
         assert!(tcp.ack());
 
         let bytes = v6().udp(53, 443).payload(payload).build();

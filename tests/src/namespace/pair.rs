@@ -118,12 +118,12 @@ impl Namespace {
 
     /// Waits for the cable, then adds the addresses.
     fn set_up(&self, end: End) -> Result<()> {
-        let state = format!("/sys/class/net/{}/operstate", Pair::INTERFACE);
+        let state = |name: &str| fs::read_to_string(format!("/sys/class/net/{}/{name}", Pair::INTERFACE));
         let deadline = Instant::now() + CARRIER;
         self.run(|| {
-            // Until the kernel has noticed the other end, which it does in its own time, the
-            // interface swallows what is sent.
-            while fs::read_to_string(&state)?.trim() != "up" {
+            // Until the kernel has noticed the other end, which it may do once a second, the interface
+            // swallows what is sent. Since Linux 6.9, to ask for `carrier` makes it look at once.
+            while state("carrier")?.trim() != "1" || state("operstate")?.trim() != "up" {
                 if Instant::now() > deadline {
                     bail!("{} has no carrier after {CARRIER:?}", Pair::INTERFACE);
                 }

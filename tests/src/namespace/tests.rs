@@ -1,4 +1,9 @@
-use std::{fs, net::{IpAddr, UdpSocket}, path::Path, time::Duration};
+use std::{
+    fs,
+    net::{IpAddr, UdpSocket},
+    path::Path,
+    time::Duration,
+};
 
 use super::*;
 

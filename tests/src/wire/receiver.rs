@@ -49,10 +49,7 @@ impl<K: Eq + Hash + Send + 'static> Receiver<K> {
     ///
     /// # Errors
     /// If there is no such interface, or the process may not listen past the stack (CAP_NET_RAW).
-    pub fn start(
-        interface: &str,
-        classify: impl Fn(&[u8]) -> Option<K> + Send + 'static,
-    ) -> Result<Self> {
+    pub fn start(interface: &str, classify: impl Fn(&[u8]) -> Option<K> + Send + 'static) -> Result<Self> {
         let socket = PacketSocket::new().context("make a packet socket")?;
         socket.prepare_to_receive(BUFFER_BYTES, QUIET).context("prepare a packet socket")?;
         let protocol = libc::ETH_P_ALL.try_into().context("ETH_P_ALL")?;

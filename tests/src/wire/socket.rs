@@ -13,7 +13,8 @@ use nix::{
     net::if_::if_nametoindex,
     sys::{
         socket::{
-            AddressFamily, ControlMessageOwned, MsgFlags, SockFlag, SockType, recvmsg, send, setsockopt, socket,
+            AddressFamily, ControlMessageOwned, MsgFlags, SockFlag, SockType, recvmsg, send, setsockopt,
+            socket,
             sockopt::{RcvBufForce, ReceiveTimeout, ReceiveTimestampns},
         },
         time::{TimeSpec, TimeVal},

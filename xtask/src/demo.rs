@@ -1,0 +1,234 @@
+//! Shows weir at work: a real list, real packets, a real interface.
+//!
+//! A client and a server stand in network namespaces of their own, with a cable between them and no
+//! way out, so that addresses of real hosts may be used as sources.
+
+/// Who sends, and who is listed.
+mod sources;
+/// What is sent, and what of it arrives.
+mod traffic;
+/// The table, the JSON object, and whether all went as it should.
+mod report;
+
+use std::{
+    env, fmt, fs,
+    os::unix::process::CommandExt as _,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, bail, ensure};
+use weir_tests::{agent::Agent, namespace::Pair, process::on_interrupt, service::Server};
+
+use crate::{
+    setup::{self, Need},
+    sh,
+};
+use report::Report;
+use sources::Sources;
+
+/// What each source may send to the service, packets per second.
+const LIMIT_PPS: u32 = 1000;
+/// What it may send at once beyond that, packets.
+const BURST: u32 = 500;
+/// How many times its limit one source sends.
+const EXCESS: u32 = 5;
+/// Port of the service, over TCP and UDP.
+const PORT: u16 = 443;
+
+/// How to show it.
+#[derive(Clone, Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Print one JSON object instead of a table.
+    #[arg(long)]
+    json: bool,
+    /// Where the program runs: in the driver, or in the network stack of the kernel.
+    #[arg(long, value_enum, default_value_t = Mode::Native)]
+    mode: Mode,
+    /// How long the limit is measured.
+    #[arg(long, default_value_t = 5, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=3600))]
+    seconds: u64,
+    /// An agent that is built already, on a machine that is set up: what is called through sudo.
+    #[arg(long, hide = true, value_name = "FILE")]
+    agent: Option<PathBuf>,
+}
+
+/// How the program is attached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Mode {
+    /// In the driver.
+    Native,
+    /// In the network stack.
+    Generic,
+}
+
+impl fmt::Display for Mode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Native => "native",
+            Self::Generic => "generic",
+        })
+    }
+}
+
+impl Args {
+    /// Returns what CI runs: a table, the program attached in `mode`.
+    pub(crate) fn in_mode(mode: Mode) -> Self {
+        Self { json: false, mode, seconds: 5, agent: None }
+    }
+}
+
+/// Runs the demonstration, and fails unless all went as it should.
+pub(crate) fn run(args: &Args) -> Result<()> {
+    let agent = if let Some(agent) = &args.agent {
+        agent.clone()
+    } else {
+        setup::ensure(&[Need::Build, Need::Run])?;
+        build()?
+    };
+    if !sh::is_root() {
+        return Err(as_root(args, &agent));
+    }
+    let report = show(args, &agent)?;
+    if args.json {
+        println!("{:#}", report.json());
+    } else {
+        print!("{}", report.table());
+    }
+    let failures = report.failures();
+    if !failures.is_empty() {
+        eprintln!("the agent's log ended with:\n{}", report.log_tail());
+        bail!("the demonstration failed:\n- {}", failures.join("\n- "));
+    }
+    Ok(())
+}
+
+/// Builds the agent and returns where it is.
+fn build() -> Result<PathBuf> {
+    say("building the agent (release)");
+    let mut cargo = sh::command("cargo");
+    cargo.args(["build", "--release", "--locked", "--quiet", "--package", "weir"]);
+    cargo.arg("--message-format=json-render-diagnostics").stdin(Stdio::null()).stderr(Stdio::inherit());
+    let output = cargo.output().with_context(|| format!("run `{}`", sh::line(&cargo)))?;
+    ensure!(output.status.success(), "`{}` failed ({})", sh::line(&cargo), output.status);
+    let messages = String::from_utf8(output.stdout).context("read what cargo says")?;
+    let executable = messages.lines().rev().find_map(|line| {
+        let message: serde_json::Value = serde_json::from_str(line).ok()?;
+        message["executable"].as_str().map(PathBuf::from)
+    });
+    executable.context("cargo has built no agent")
+}
+
+/// Becomes the same demonstration as root; returns only if that fails.
+fn as_root(args: &Args, agent: &Path) -> anyhow::Error {
+    let program = match env::current_exe() {
+        Ok(program) => program,
+        Err(error) => return anyhow::Error::new(error).context("find this program"),
+    };
+    say("asking sudo for root: namespaces and XDP need it");
+    let mut command = Command::new("sudo");
+    command.arg("env");
+    // sudo would set its own.
+    for name in ["PATH", "HOME"] {
+        if let Some(value) = env::var_os(name) {
+            let mut setting = std::ffi::OsString::from(format!("{name}="));
+            setting.push(value);
+            command.arg(setting);
+        }
+    }
+    command.arg(program).arg("demo").arg("--agent").arg(agent);
+    command.args(["--mode", &args.mode.to_string(), "--seconds", &args.seconds.to_string()]);
+    if args.json {
+        command.arg("--json");
+    }
+    anyhow::Error::new(command.exec()).context("run sudo (without it, run this as root)")
+}
+
+fn show(args: &Args, program: &Path) -> Result<Report> {
+    let sources = Sources::load()?;
+    // Everything else ends with this process, but the agent's directory would stay.
+    let workspace = tempfile::Builder::new().prefix("weir-demo-").tempdir().context("make a directory")?;
+    let directory = workspace.path().to_owned();
+    on_interrupt(move || _ = fs::remove_dir_all(directory))?;
+
+    say("two network namespaces, one cable");
+    let pair = Pair::new()?;
+    pair.add_client_addresses(sources.clean.iter().copied())?;
+    let _server = Server::start(&pair.server, PORT)?;
+    let _sink = traffic::sink(&pair)?;
+
+    say("listed sources send, without weir");
+    let listed = traffic::listed(&sources);
+    let without = traffic::send_listed(&pair, &listed)?;
+
+    let mut agent = Agent::new_in(program, &pair.server, workspace.path())?;
+    let list = agent.write("ipsum-level3.txt", sources::list()?)?;
+    let list_v6 = agent.write("listed-v6.txt", sources::LIST_V6)?;
+    agent.configure(&config(args.mode, &list, &list_v6))?;
+    let started = Instant::now();
+    agent.start()?;
+    let ready = started.elapsed();
+    say(&format!("weir enforces the list, {} ms after its start", ready.as_millis()));
+
+    say("listed sources send, and clean ones make requests");
+    let (with, clean) = traffic::send_listed_and_ask(&pair, &listed, &sources.clean)?;
+    say(&format!("one source sends {EXCESS} times its limit for {} s", args.seconds));
+    let limit = traffic::exceed(&pair, Duration::from_secs(args.seconds))?;
+    let metrics = agent.metrics()?;
+
+    say("the agent is killed, and listed sources send");
+    agent.kill()?;
+    let orphaned = traffic::send_listed(&pair, &listed)?;
+    let left_behind = unload(&agent, &pair)?;
+    let sent = traffic::count(&listed);
+    Ok(Report {
+        mode: args.mode,
+        ready,
+        listed_addresses: sources.listed.len(),
+        sent,
+        without,
+        with,
+        orphaned,
+        clean_sources: sources.clean.len(),
+        clean,
+        limit,
+        metrics,
+        left_behind,
+        log: agent.log(),
+    })
+}
+
+fn config(mode: Mode, list: &Path, list_v6: &Path) -> String {
+    let (list, list_v6) = (list.display(), list_v6.display());
+    format!(
+        "enforce: enforce
+interfaces: [{{name: {interface}, mode: {mode}}}]
+services: [{{name: https, ports: [{PORT}/tcp, {PORT}/udp]}}]
+feeds:
+  - {{name: ipsum, path: {list}, format: plain, action: drop}}
+  - {{name: listed-v6, path: {list_v6}, format: plain, action: drop}}
+limits: [{{name: per-source, service: https, packets: {{rate: {LIMIT_PPS}/s, burst: {BURST}}}}}]
+listen: {{metrics: {metrics}}}
+",
+        interface = Pair::INTERFACE,
+        metrics = Agent::METRICS,
+    )
+}
+
+/// Takes weir out of the kernel, and returns what is left of it among the pins.
+fn unload(agent: &Agent, pair: &Pair) -> Result<Vec<String>> {
+    let output = agent.weir(&["unload"])?;
+    if !output.status.success() {
+        bail!("`weir unload` failed ({}): {}", output.status, String::from_utf8_lossy(&output.stderr).trim());
+    }
+    pair.server.run(|| {
+        let pins = fs::read_dir("/sys/fs/bpf").context("read /sys/fs/bpf")?;
+        pins.map(|pin| Ok(pin?.path().display().to_string())).collect()
+    })
+}
+
+/// Tells on standard error what is being done.
+fn say(what: &str) {
+    eprintln!("demo: {what}");
+}
