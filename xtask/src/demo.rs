@@ -162,6 +162,7 @@ fn show(args: &Args, program: &Path) -> Result<Report> {
     let listed = traffic::listed(&sources);
     let without = traffic::send_listed(&pair, &listed)?;
 
+    let foreign = pins(&pair)?;
     let mut agent = Agent::new_in(program, &pair.server, workspace.path())?;
     let list = agent.write("ipsum-level3.txt", sources::list()?)?;
     let list_v6 = agent.write("listed-v6.txt", sources::LIST_V6)?;
@@ -180,7 +181,8 @@ fn show(args: &Args, program: &Path) -> Result<Report> {
     say("the agent is killed, and listed sources send");
     agent.kill()?;
     let orphaned = traffic::send_listed(&pair, &listed)?;
-    let left_behind = unload(&agent, &pair)?;
+    unload(&agent)?;
+    let left_behind = pins(&pair)?.into_iter().filter(|pin| !foreign.contains(pin)).collect();
     let sent = traffic::count(&listed);
     Ok(Report {
         mode: args.mode,
@@ -216,15 +218,19 @@ listen: {{metrics: {metrics}}}
     )
 }
 
-/// Takes weir out of the kernel, and returns what is left of it among the pins.
-fn unload(agent: &Agent, pair: &Pair) -> Result<Vec<String>> {
+/// Takes weir out of the kernel.
+fn unload(agent: &Agent) -> Result<()> {
     let output = agent.weir(&["unload"])?;
-    if !output.status.success() {
-        bail!("`weir unload` failed ({}): {}", output.status, String::from_utf8_lossy(&output.stderr).trim());
-    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "`weir unload` failed ({}): {}", output.status, said.trim());
+    Ok(())
+}
+
+/// Returns what is pinned on the server.
+fn pins(pair: &Pair) -> Result<Vec<PathBuf>> {
     pair.server.run(|| {
         let pins = fs::read_dir("/sys/fs/bpf").context("read /sys/fs/bpf")?;
-        pins.map(|pin| Ok(pin?.path().display().to_string())).collect()
+        pins.map(|pin| Ok(pin?.path())).collect()
     })
 }
 

@@ -64,7 +64,7 @@ limits:
         match feed {
             "bad" => {
                 "198.51.100.0/24\n203.0.113.9\n10.1.2.3\n100.64.0.0/10\n203.0.113.128/25\n\
-                 2001:db8:bad::/48\n2001:db8:1::1\nfe80::/10\n"
+                 2001:db8:bad::/48\n2001:db8:1::1\nfe80::/16\n"
             }
             "trial" => "203.0.113.50\n203.0.113.9\n2001:db8:7::/48\n",
             "watch" => "203.0.113.60\n198.51.100.1\n",
@@ -273,7 +273,7 @@ fn clean(table: &mut Table) {
     }
     let unspecified = Frame::new().ipv6(Ipv6Addr::UNSPECIFIED, TO6).hop_limit(255).icmpv6(135, 0);
     table.passed("address detection", &unspecified.payload(&[0; 20]), Reason::Neighbour);
-    // fe80::/10 is listed; only discovery is spared.
+    // fe80::/16 is listed; only discovery is spared.
     let routed = Frame::new().ipv6(link_local, TO6).hop_limit(254).icmpv6(135, 0).payload(&[0; 20]);
     table.dropped("discovery from afar", &routed, Reason::Feed, false).from_listed = true;
     let echo = Frame::new().ipv6(link_local, TO6).hop_limit(255).icmpv6(128, 0);

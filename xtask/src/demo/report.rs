@@ -4,11 +4,12 @@ use std::{
     env,
     fmt::{Display, Write as _},
     io::{self, IsTerminal as _},
+    path::PathBuf,
     time::Duration,
 };
 
 use serde_json::{Map, Value, json};
-use weir_tests::metrics::Metrics;
+use weir_tests::{metrics::Metrics, namespace::Pair};
 
 use super::{
     LIMIT_PPS, Mode,
@@ -42,7 +43,7 @@ pub(super) struct Report {
     /// The metrics page, before the agent was killed.
     pub(super) metrics: Metrics,
     /// Pins that `weir unload` has left.
-    pub(super) left_behind: Vec<String>,
+    pub(super) left_behind: Vec<PathBuf>,
     /// What the agent logged.
     pub(super) log: String,
 }
@@ -55,8 +56,9 @@ impl Report {
         self.judge_clean(&mut failures);
         self.judge_limit(&mut failures);
         self.judge_metrics(&mut failures);
-        if !self.left_behind.is_empty() {
-            failures.push(format!("`weir unload` left {} behind", self.left_behind.join(", ")));
+        for pin in &self.left_behind {
+            failures
+                .push(format!("`weir unload` left {} behind; see agent/src/datapath/pins.rs", pin.display()));
         }
         failures
     }
@@ -214,9 +216,10 @@ impl Report {
             grouped(sent.saturating_sub(delivered)),
         ]);
         let mut text = format!(
-            "\nweir on eth0 ({} XDP), IPsum level 3: {} addresses, enforced {} ms after the start\n\n",
+            "\nweir on {} ({} XDP): {} addresses of IPsum level 3, enforced {} ms after the start\n\n",
+            Pair::INTERFACE,
             self.mode,
-            self.entries(),
+            grouped(self.listed_addresses),
             self.ready.as_millis()
         );
         text.push_str(&aligned(&rows));
