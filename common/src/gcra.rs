@@ -52,6 +52,11 @@ impl Profile {
     /// # Errors
     /// Says what is out of range: a rate of 0, or above 2^40 units a second; a burst of 0, or one
     /// that takes longer than an hour to earn.
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "a burst above 2^53 takes longer than an hour at any rate"
+    )]
+    #[expect(clippy::cast_sign_loss, reason = "all are positive")]
     pub fn new(rate: f64, burst: u64) -> Result<Self, &'static str> {
         const HOUR: f64 = 3600e6;
         const RATE_MAX: f64 = (1u64 << 40) as f64;

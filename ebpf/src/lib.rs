@@ -50,9 +50,9 @@ pub struct Case {
     pub outcome: Outcome,
     /// Why.
     pub reason: Reason,
-    /// The limit that decided, or the last that was asked. 0: none.
+    /// The limit that dropped the packet, or would have; else the last that was asked. 0: none.
     pub limit: u8,
-    /// What that limit did: a packet may be over a limit in shadow mode and be dropped by the next.
+    /// What that limit did.
     pub limit_outcome: Outcome,
 }
 

@@ -37,7 +37,8 @@ impl Metrics {
     /// 0 where there is none.
     #[must_use]
     pub fn sum(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
-        self.series(name).filter(|(series, _)| series.has(labels)).map(|(_, value)| value).sum()
+        // Not `sum()`: that of nothing is -0.
+        self.series(name).filter(|(series, _)| series.has(labels)).fold(0.0, |sum, (_, value)| sum + value)
     }
 
     /// Returns all series of metric `name`, in order.

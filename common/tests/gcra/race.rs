@@ -25,11 +25,8 @@ struct Shared {
 
 impl Memory for Shared {
     fn line(&self, map: Map, index: u32) -> Option<&Line> {
-        match map {
-            Map::Limiter => self.limiter.get(index as usize),
-            Map::Valve => self.valve.get(index as usize),
-            _ => None,
-        }
+        let lines = if map == Map::Limiter { &self.limiter } else { &self.valve };
+        lines.get(index as usize)
     }
 
     fn compare_exchange(&self, word: &Word, current: u64, new: u64) -> u64 {
@@ -123,7 +120,7 @@ fn a_word_taken_meanwhile_is_left_alone() {
     let first = Address::V4(0);
     assert!(limiter.admits(first, now));
     let shared_line = limiter.memory.line.get();
-    let second = (1..)
+    let second = (1..u32::MAX)
         .map(Address::V4)
         .find(|source| {
             limiter.admits(*source, now);

@@ -174,7 +174,7 @@ fn v4_fragments(cases: &mut Vec<Case>) {
         ("tiny first", MORE, tcp(SYN)[..8].to_vec(), Fragment::First, Some(Defect::TinyFragment)),
         ("empty first", MORE, vec![], Fragment::First, Some(Defect::TinyFragment)),
         ("second by eight bytes", MORE | 1, tcp(SYN), Fragment::Later, None),
-        ("middle", MORE | 185, tcp(SYN), Fragment::Later, None),
+        ("middle", MORE | 0xb9, tcp(SYN), Fragment::Later, None),
         ("last", 370, tcp(SYN), Fragment::Later, None),
         ("furthest", 0x1fff, vec![1], Fragment::Later, None),
         ("empty last", 370, vec![], Fragment::Later, None),

@@ -1,0 +1,201 @@
+//! A host as the agent would set it up, over plain memory.
+
+use std::cell::Cell;
+
+use weir_common::{
+    ABI_VERSION,
+    addr::Address,
+    class::{self, Action, Class, ClassId, HOLE},
+    control::{self, Global, Malformed, Policy, Seed},
+    gcra::{Clock, Profile},
+    heap::Heap,
+    limit::{self, Dimension, Limit},
+    line::{Line, Memory, Word},
+    map::{Map, Sizes},
+    table::{v4, v6},
+};
+use weir_ebpf::{Case, World, judge};
+
+pub(crate) const ALLOW: ClassId = 1;
+pub(crate) const FEED: ClassId = 2;
+pub(crate) const FEED_SHADOW: ClassId = 3;
+pub(crate) const OBSERVE: ClassId = 4;
+/// Observed, and held to the second profile of every limit.
+pub(crate) const STRICT: ClassId = 5;
+
+const SIZES: Sizes =
+    Sizes { v4_bits: Sizes::V4_BITS_MIN, v6_bits: Sizes::V6_BITS_MIN, limiter_bits: Sizes::LIMITER_BITS_MIN };
+/// The time at which all frames arrive, in µs.
+const NOW: u64 = 1_000_000_000;
+
+/// A host, and the generation of its policy that is being written.
+pub(crate) struct Host {
+    heap: Heap,
+    sequence: Cell<u32>,
+    generation: u32,
+    policy: Policy,
+    v6_lengths: u128,
+    services: u8,
+}
+
+impl Memory for Host {
+    fn line(&self, map: Map, index: u32) -> Option<&Line> {
+        self.heap.line(map, index)
+    }
+
+    fn compare_exchange(&self, word: &Word, current: u64, new: u64) -> u64 {
+        self.heap.compare_exchange(word, current, new)
+    }
+}
+
+impl Clock for Host {
+    fn coarse(&self) -> u64 {
+        self.heap.coarse()
+    }
+
+    fn precise(&self) -> u64 {
+        self.heap.precise()
+    }
+}
+
+impl World for Host {
+    fn dither(&self) -> u32 {
+        self.sequence.set(self.sequence.get().wrapping_add(0x9e_3779));
+        self.sequence.get() & 0xff_ffff
+    }
+}
+
+impl Host {
+    /// Maps in which nothing was ever written.
+    pub(crate) fn empty() -> Self {
+        Self {
+            heap: Heap::new(SIZES),
+            sequence: Cell::new(0),
+            generation: 0,
+            policy: Policy::NONE,
+            v6_lengths: 0,
+            services: 0,
+        }
+    }
+
+    /// A policy with classes, but without lists and limits.
+    pub(crate) fn new() -> Self {
+        let host = Self::empty();
+        host.heap.set_clock(NOW, 4000);
+        let global = Global {
+            abi: ABI_VERSION,
+            tick: 4000 << 16,
+            clock_offset: 0,
+            limiter_bits: SIZES.limiter_bits,
+            seed: Seed(0x0123_4567_89ab_cdef, 0xfedc_ba98_7654_3211),
+            events_per_second: 100,
+        };
+        global.store(host.heap.line(Map::Control, 0).unwrap());
+        host.begin(0)
+    }
+
+    fn begin(mut self, generation: u32) -> Self {
+        self.generation = generation;
+        self.v6_lengths = 0;
+        self.policy = Policy {
+            v4_bits: SIZES.v4_bits,
+            v6_bits: SIZES.v6_bits,
+            seed: Seed(0x1357_9bdf_0246_8ace, 0xfdb9_7531_eca8_6421),
+            ..Policy::NONE
+        };
+        let observe = Class::UNLISTED;
+        for (id, class) in [
+            (ALLOW, Class { action: Action::Allow, ..observe }),
+            (FEED, Class { action: Action::Drop, ..observe }),
+            (FEED_SHADOW, Class { action: Action::Drop, shadow: true, ..observe }),
+            (OBSERVE, observe),
+            (STRICT, Class { profile: 1, ..observe }),
+        ] {
+            class::store(&self.heap, generation, id, class);
+        }
+        self.publish()
+    }
+
+    fn publish(self) -> Self {
+        self.policy.store(&self.heap, self.generation);
+        control::publish(self.heap.line(Map::Control, 0).unwrap(), self.generation);
+        self
+    }
+
+    /// Turns to the other generation, which is empty.
+    pub(crate) fn next_generation(self) -> Self {
+        let next = 1 - self.generation;
+        self.begin(next)
+    }
+
+    pub(crate) fn shadow(mut self) -> Self {
+        self.policy.shadow = true;
+        self.publish()
+    }
+
+    pub(crate) fn malformed(mut self, malformed: Malformed) -> Self {
+        self.policy.malformed = malformed;
+        self.publish()
+    }
+
+    /// Adds a prefix; in the order in which tables are built.
+    pub(crate) fn list(mut self, prefix: &str, class: ClassId) -> Self {
+        let (address, length) = prefix.split_once('/').unwrap();
+        let (address, length) =
+            (Address::from(address.parse::<std::net::IpAddr>().unwrap()), length.parse().unwrap());
+        let (heap, generation) = (&self.heap, self.generation);
+        match address {
+            Address::V4(bits) => v4::insert(heap, generation, &self.policy, bits, length, class).unwrap(),
+            Address::V6(bits) => {
+                self.v6_lengths |= 1 << (length - 1);
+                self.policy.v6_lengths = v6::set_lengths(heap, generation, self.v6_lengths);
+                self.policy.v6_unfiltered |= length < v6::FILTERED_FROM;
+                v6::insert(heap, generation, &self.policy, bits, length, class).unwrap();
+            }
+        }
+        self.publish()
+    }
+
+    /// Takes a prefix out of the one that covers it.
+    pub(crate) fn hole(self, prefix: &str) -> Self {
+        self.list(prefix, HOLE)
+    }
+
+    /// Adds a limit of `burst` at once, and as many in a second; half of it for [`STRICT`].
+    pub(crate) fn limit(self, id: u8, dimension: Dimension, burst: u64, shadow: bool) -> Self {
+        let profile = |burst: u64| Profile::new(10.0, burst.max(1)).unwrap();
+        let profiles = [profile(burst), profile(burst / 2), profile(burst)];
+        Limit { dimension, shadow, v6_bits: 64, profiles }.store(&self.heap, self.generation, id);
+        self
+    }
+
+    /// Declares a service on a TCP port, with limits in the order in which they are asked.
+    pub(crate) fn service(self, port: u16, limits: &[u8]) -> Self {
+        self.declare(0, port, limits)
+    }
+
+    pub(crate) fn udp_service(self, port: u16, limits: &[u8]) -> Self {
+        self.declare(1, port, limits)
+    }
+
+    fn declare(mut self, table: u32, port: u16, limits: &[u8]) -> Self {
+        self.services += 1;
+        limit::set_service(&self.heap, self.generation, table, port, self.services);
+        limit::set_limits_of(&self.heap, self.generation, self.services, limits);
+        self
+    }
+
+    /// Has every bucket of the limiter owe an hour, to sources that are none of ours.
+    pub(crate) fn fill_limiter(&self) {
+        let tat = NOW + 3_600_000_000;
+        for line in (0..Map::Limiter.lines(SIZES)).map(|i| self.heap.line(Map::Limiter, i).unwrap()) {
+            line.store(std::array::from_fn(|i| (0x7f_fff0 | i as u64) << 40 | tat));
+        }
+    }
+
+    pub(crate) fn judge(&self, frame: &[u8]) -> Case {
+        let mut case = Case::OPEN;
+        judge(self, &frame, &mut case);
+        case
+    }
+}
