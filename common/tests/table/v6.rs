@@ -2,7 +2,7 @@
 
 use proptest::prelude::*;
 use weir_common::{
-    class::{ClassId, HOLE, NONE},
+    class::{HOLE, NONE},
     control::{Policy, Seed, v6_lengths},
     heap::Heap,
     line::Memory,
@@ -168,6 +168,21 @@ fn lengths_are_listed_from_the_longest() {
     assert_eq!(listed(0, 4), [128, 64, 48, 1]);
     assert_eq!(v6::set_lengths(&heap, 0, 0), 0);
     assert_eq!(listed(1, 128), (1..=128).rev().collect::<Vec<u8>>(), "the other generation stays");
+}
+
+/// Tables are made to be half full at most; they take far more, in any size.
+#[test]
+fn seven_eighths_always_fit() {
+    let mut random = Random(9);
+    for bits in [10, 11, 13, 16] {
+        let heap = heap(bits);
+        let policy = Policy { v6_bits: bits, seed: Seed(random.next(), random.next()), ..Policy::NONE };
+        for i in 0..7u32 << bits {
+            let address = u128::from(random.next()) << 64 | u128::from(random.next());
+            let result = v6::insert(&heap, 0, &policy, halves(address), 128, 1);
+            assert_eq!(result, Ok(()), "2^{bits} lines, entry {i}");
+        }
+    }
 }
 
 /// Three quarters full, so that many lines have overflowed into those behind them; then on until

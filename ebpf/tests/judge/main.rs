@@ -8,7 +8,7 @@ mod limits;
 use std::collections::HashSet;
 
 use frames::{NS_TO_ALL, arp, cut, echo, fragment, neighbour, tags, tcp, tcp_patched, udp, v6_chain};
-use host::{ALLOW, FEED, FEED_SHADOW, Host, OBSERVE, STRICT};
+use host::{ALLOW, FEED, FEED_SHADOW, Host, OBSERVE};
 use weir_common::{
     class::{ClassId, NONE},
     control::Malformed,

@@ -1,0 +1,154 @@
+//! What survives: enforcement under kill, restart and stop; foreign programs; the one agent.
+#![expect(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
+
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    thread,
+    time::Duration,
+};
+
+use weir_tests::{
+    agent::{Agent, binary},
+    frame::{Frame, Sight},
+    namespace::Pair,
+    wire::{Receiver, Wire},
+};
+
+const LISTED: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 7);
+const CLEAN: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 77);
+
+fn agent(pair: &Pair) -> Agent {
+    let agent = Agent::new(binary().unwrap(), &pair.server).unwrap();
+    agent.write("bad.netset", format!("{LISTED}\n")).unwrap();
+    configure(&agent, "enforce", "eth0", 9646);
+    agent
+}
+
+fn configure(agent: &Agent, enforce: &str, interface: &str, port: u16) {
+    let directory = agent.directory().display();
+    agent
+        .configure(&format!(
+            "enforce: {enforce}
+interfaces: [{{name: {interface}}}]
+services: [{{name: https, ports: [443/udp]}}]
+feeds: [{{name: bad, path: {directory}/bad.netset, action: drop}}]
+limits: [{{name: per-source, service: https, packets: {{rate: 1/s, burst: 600}}}}]
+listen: {{metrics: 127.0.0.1:{port}}}
+tables: {{limiter: 8MiB}}
+"
+        ))
+        .unwrap();
+}
+
+#[test]
+fn not_a_packet_gets_through_while_agents_come_and_go() {
+    const PER_SECOND: u32 = 4000;
+    const SECONDS: u64 = 6;
+    let pair = Pair::new().unwrap();
+    let mut agent = agent(&pair);
+    agent.start().unwrap();
+    let receiver = pair
+        .server
+        .run(|| Receiver::start(Pair::INTERFACE, |frame| Some(Sight::of(frame)?.source)))
+        .unwrap();
+    let wire = pair.client.run(|| Wire::open(Pair::INTERFACE)).unwrap();
+    let traffic = thread::spawn(move || {
+        let frame = |source| Frame::new().ipv4(source, Pair::SERVER.v4).udp(4000, 53).build();
+        wire.send_paced(&[frame(LISTED), frame(CLEAN)], PER_SECOND, Duration::from_secs(SECONDS)).unwrap()
+    });
+    thread::sleep(Duration::from_millis(300));
+    agent.kill().unwrap();
+    thread::sleep(Duration::from_millis(300));
+    agent.start().unwrap();
+    assert!(agent.stop().unwrap().success());
+    thread::sleep(Duration::from_millis(300));
+    agent.start().unwrap();
+    agent.kill().unwrap();
+    agent.start().unwrap();
+    let sent = usize::try_from(traffic.join().unwrap().packets).unwrap();
+    let arrivals = receiver.stop().unwrap();
+    assert_eq!(arrivals.packets(&IpAddr::V4(LISTED)), 0, "listed packets got through");
+    assert_eq!(arrivals.packets(&IpAddr::V4(CLEAN)), sent / 2, "clean packets were lost");
+    // Counters outlive agents too: nothing was forgotten, nothing counted twice.
+    let dropped = agent.metrics().unwrap().sum("weir_packets_total", &[("reason", "feed")]);
+    assert!((dropped - (sent / 2) as f64).abs() < 0.5, "{dropped} of {} counted", sent / 2);
+}
+
+#[test]
+fn debts_outlive_agents() {
+    let pair = Pair::new().unwrap();
+    let mut agent = agent(&pair);
+    agent.start().unwrap();
+    let wire = pair.client.run(|| Wire::open(Pair::INTERFACE)).unwrap();
+    let frame = Frame::new().ipv4(CLEAN, Pair::SERVER.v4).udp(4000, 443).build();
+    for _ in 0..600 {
+        wire.send(&frame).unwrap();
+    }
+    agent.kill().unwrap();
+    agent.start().unwrap();
+    let receiver = pair
+        .server
+        .run(|| Receiver::start(Pair::INTERFACE, |frame| Some(Sight::of(frame)?.source)))
+        .unwrap();
+    for _ in 0..200 {
+        wire.send(&frame).unwrap();
+    }
+    let admitted = receiver.stop().unwrap().packets(&IpAddr::V4(CLEAN));
+    // At one a second, a few have been earned back since.
+    assert!(admitted < 20, "{admitted} packets admitted: the debt was forgotten");
+    let output = agent.weir(&["explain", &CLEAN.to_string()]).unwrap();
+    let text = String::from_utf8_lossy(&output.stdout);
+    let used: f64 = text.split("https: ").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap();
+    assert!((580.0..=600.5).contains(&used), "{text}");
+}
+
+#[test]
+fn a_second_agent_is_refused() {
+    let pair = Pair::new().unwrap();
+    let mut first = agent(&pair);
+    first.start().unwrap();
+    let second = Agent::new(binary().unwrap(), &pair.server)
+        .unwrap()
+        .listening_on(SocketAddr::from(([127, 0, 0, 1], 9647)));
+    second.write("bad.netset", "203.0.113.1\n").unwrap();
+    configure(&second, "enforce", "eth0", 9647);
+    let output = second.weir(&["run"]).unwrap();
+    let message = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{message}");
+    assert!(message.contains("another weir agent"), "{message}");
+    assert_eq!(first.get("/readyz").unwrap().0, 200);
+}
+
+#[test]
+fn a_foreign_program_is_named_and_left_alone() {
+    let pair = Pair::new().unwrap();
+    let mut agent = agent(&pair);
+    // Any XDP program will do as a foreign one: ours, loaded for lo, and attached by another tool.
+    configure(&agent, "enforce", "lo", 9646);
+    agent.start().unwrap();
+    agent.stop().unwrap();
+    let attach = ["net", "attach", "xdp", "pinned", "/sys/fs/bpf/weir/v1/prog", "dev", "eth0"];
+    assert!(pair.server.command("bpftool").args(attach).status().unwrap().success());
+    let program = || {
+        let output = pair.server.command("bpftool").args(["net", "show", "dev", "eth0"]).output().unwrap();
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    let before = program();
+    configure(&agent, "enforce", "eth0", 9646);
+    let output = agent.weir(&["run"]).unwrap();
+    let message = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{message}");
+    assert!(message.contains("attach eth0") && message.contains("`weir`"), "{message}");
+    assert_eq!(program(), before, "the foreign program was touched");
+}
+
+#[test]
+fn an_interface_that_is_not_there_is_named() {
+    let pair = Pair::new().unwrap();
+    let agent = agent(&pair);
+    configure(&agent, "enforce", "eth7", 9646);
+    let output = agent.weir(&["run"]).unwrap();
+    let message = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{message}");
+    assert!(message.contains("attach eth7: no such interface"), "{message}");
+}
