@@ -2,11 +2,16 @@
 
 use anyhow::Result;
 
-use crate::{lint, test};
+use crate::{
+    demo::{self, Mode},
+    lint, test,
+};
 
-/// Runs lint, test and demo.
+/// Runs lint, demo and test.
 pub(crate) fn run() -> Result<()> {
     lint::run()?;
-    test::run(&test::Args::all())?;
-    Ok(())
+    demo::run(&demo::Args::in_mode(Mode::Native))?;
+    demo::run(&demo::Args::in_mode(Mode::Generic))?;
+    // Last, so that what the test runner says of all tests is the end of the output.
+    test::run(&test::Args::all())
 }

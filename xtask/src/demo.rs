@@ -11,8 +11,9 @@ mod traffic;
 mod report;
 
 use std::{
-    env, fmt, fs,
-    os::unix::process::CommandExt as _,
+    env,
+    ffi::OsString,
+    fmt, fs,
     path::{Path, PathBuf},
     process::{Command, Stdio},
     time::{Duration, Instant},
@@ -88,7 +89,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         build()?
     };
     if !sh::is_root() {
-        return Err(as_root(args, &agent));
+        return run_as_root(args, &agent);
     }
     let report = show(args, &agent)?;
     if args.json {
@@ -120,29 +121,27 @@ fn build() -> Result<PathBuf> {
     executable.context("cargo has built no agent")
 }
 
-/// Becomes the same demonstration as root; returns only if that fails.
-fn as_root(args: &Args, agent: &Path) -> anyhow::Error {
-    let program = match env::current_exe() {
-        Ok(program) => program,
-        Err(error) => return anyhow::Error::new(error).context("find this program"),
-    };
+/// Runs the same demonstration as root.
+fn run_as_root(args: &Args, agent: &Path) -> Result<()> {
     say("asking sudo for root: namespaces and XDP need it");
     let mut command = Command::new("sudo");
     command.arg("env");
     // sudo would set its own.
     for name in ["PATH", "HOME"] {
         if let Some(value) = env::var_os(name) {
-            let mut setting = std::ffi::OsString::from(format!("{name}="));
+            let mut setting = OsString::from(format!("{name}="));
             setting.push(value);
             command.arg(setting);
         }
     }
-    command.arg(program).arg("demo").arg("--agent").arg(agent);
+    command.arg(env::current_exe().context("find this program")?).arg("demo").arg("--agent").arg(agent);
     command.args(["--mode", &args.mode.to_string(), "--seconds", &args.seconds.to_string()]);
     if args.json {
         command.arg("--json");
     }
-    anyhow::Error::new(command.exec()).context("run sudo (without it, run this as root)")
+    let status = command.status().context("run sudo (without it, run this as root)")?;
+    ensure!(status.success(), "the demonstration as root failed ({status})");
+    Ok(())
 }
 
 fn show(args: &Args, program: &Path) -> Result<Report> {

@@ -7,6 +7,8 @@ mod pins;
 mod sh;
 /// `setup`: what this machine needs.
 mod setup;
+/// `demo`: real packets, dropped.
+mod demo;
 /// `tidy`: the invariants of the source tree.
 mod tidy;
 /// `lint`: formatting, clippy, dependencies, invariants.
@@ -32,6 +34,8 @@ struct Cli {
 enum Task {
     /// Install what this machine lacks to build, run, test and lint weir, and print the versions.
     Setup,
+    /// Show weir at work: real packets of a real list, dropped on a real interface.
+    Demo(demo::Args),
     /// Check the invariants of the source tree.
     Tidy,
     /// Check formatting, clippy, dependencies and invariants.
@@ -45,6 +49,7 @@ enum Task {
 fn main() -> ExitCode {
     let done = match Cli::parse().task {
         Task::Setup => setup::run(),
+        Task::Demo(args) => demo::run(&args),
         Task::Tidy => tidy::run(),
         Task::Lint => lint::run(),
         Task::Test(args) => test::run(&args),

@@ -31,6 +31,8 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         tidy::run()?;
         sh::run(sh::command("cargo").args(["test", "--doc", "--workspace", "--locked"]))?;
     }
+    // Tests of the agent as a process run the binary beside them.
+    sh::run(sh::command("cargo").args(["build", "--locked", "--package", "weir"]))?;
     sh::run(nextest()?.args(&args.filter))
 }
 
