@@ -155,12 +155,7 @@ impl App {
     }
 
     /// From configuration to enforcement.
-    fn start(
-        places: Places,
-        config: Config,
-        lock: Lock,
-        mut watch: Watch,
-    ) -> Result<(Self, View), AppError> {
+    fn start(places: Places, config: Config, lock: Lock, mut watch: Watch) -> Result<(Self, View), AppError> {
         let started = Instant::now();
         let record = Record::load(&places.state);
         let known = record.is_some();
@@ -342,10 +337,7 @@ impl App {
             limit_numbers: self.numbers.clone(),
             limits: built.policy.limits.iter().map(LimitRecord::from).collect(),
             feeds: self.feeds.iter().map(FeedRecord::from).collect(),
-            tables: vec![
-                table("ipv4", built.demand.v4, room.v4),
-                table("ipv6", built.demand.v6, room.v6),
-            ],
+            tables: vec![table("ipv4", built.demand.v4, room.v4), table("ipv6", built.demand.v6, room.v6)],
         };
         View { record, interfaces: self.interfaces.clone(), publish_seconds: took.as_secs_f64() }
     }

@@ -9,7 +9,11 @@ mod raw;
 mod unit;
 mod validate;
 
-use std::{fs, net::SocketAddr, path::{Path, PathBuf}};
+use std::{
+    fs,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+};
 
 pub use error::ConfigError;
 use ipnet::IpNet;
@@ -194,12 +198,12 @@ impl Config {
     /// # Errors
     /// [`ConfigError`] with all that is wrong with it.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
-        let unreadable = |why: String| ConfigError::unreadable(path, why);
-        let size = fs::metadata(path).map_err(|e| unreadable(e.to_string()))?.len();
+        let unreadable = |why: &str| ConfigError::unreadable(path, why);
+        let size = fs::metadata(path).map_err(|e| unreadable(&e.to_string()))?.len();
         if size > FILE_BYTES_MAX {
-            return Err(unreadable(format!("{size} bytes, more than {FILE_BYTES_MAX}")));
+            return Err(unreadable(&format!("{size} bytes, more than {FILE_BYTES_MAX}")));
         }
-        let text = fs::read_to_string(path).map_err(|e| unreadable(e.to_string()))?;
+        let text = fs::read_to_string(path).map_err(|e| unreadable(&e.to_string()))?;
         Self::parse(path, &text)
     }
 
@@ -211,5 +215,80 @@ impl Config {
         let raw: raw::Config =
             serde_saphyr::from_str(text).map_err(|error| ConfigError::from_yaml(path, text, &error))?;
         validate::validate(raw).map_err(|problems| ConfigError::new(path, text, problems))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EXAMPLE: &str = include_str!("../../config/example.yaml");
+    const SMALLEST: &str = "
+enforce: enforce            # or shadow (the default)
+interfaces: [{name: eth0, mode: auto}]
+services: [{name: https, ports: [443/tcp, 443/udp]}]
+allow: [192.0.2.0/24]
+feeds: [{name: bad, path: /etc/weir/bad.netset, format: plain, action: drop}]
+limits: [{name: per-source, service: https, packets: {rate: 1000/s, burst: 2000}}]
+listen: {metrics: 127.0.0.1:9646}
+";
+
+    fn parse(text: &str) -> Result<Config, ConfigError> {
+        Config::parse(Path::new("weir.yaml"), text)
+    }
+
+    #[test]
+    fn the_example_shows_the_defaults() {
+        let example = parse(EXAMPLE).unwrap();
+        let bare = parse(
+            "interfaces: [{name: eth0}]
+services: [{name: https, ports: [443/tcp, 443/udp]}]
+feeds: [{name: bad, path: /etc/weir/bad.netset, action: drop}]
+limits: [{name: per-source, service: https, packets: {rate: 1000/s, burst: 2000}}]
+",
+        )
+        .unwrap();
+        assert_eq!(format!("{example:?}"), format!("{bare:?}"));
+    }
+
+    #[test]
+    fn the_smallest_useful_file_is_valid() {
+        let config = parse(SMALLEST).unwrap();
+        assert_eq!(config.enforce, Enforce::Enforce);
+        assert_eq!(config.allow.len(), 1);
+        assert_eq!(config.limits[0].burst, 2000);
+    }
+
+    #[test]
+    fn errors_name_line_field_value_and_mend() {
+        let lines = |text: &str| parse(text).unwrap_err().to_string();
+        for (text, wants) in [
+            (SMALLEST.replace("auto", "fast"), &["weir.yaml:3:", "fast", "auto"][..]),
+            (SMALLEST.replace("443/tcp", "443/sctp"), &["services[0].ports[0]", "`sctp`", "tcp or udp"]),
+            (SMALLEST.replace("443/tcp", "0/tcp"), &[":4:", "`0/tcp`"]),
+            (SMALLEST.replace("443/udp", "443/tcp"), &["ports[1]", "belongs to service `https`"]),
+            (SMALLEST.replace("192.0.2.0/24", "192.0.2.7/24"), &[":5:", "allow[0]", "write 192.0.2.0/24"]),
+            (SMALLEST.replace("/etc/weir/bad", "bad"), &["feeds[0].path", "not absolute"]),
+            (SMALLEST.replace("1000/s", "1000"), &["limits[0].packets.rate", "`1000`", "1000/s"]),
+            (SMALLEST.replace("burst: 2000", "burst: 99999999"), &["limits[0].packets.rate", "hour"]),
+            (SMALLEST.replace("service: https", "service: web"), &["limits[0].service", "`web`", "[https]"]),
+            (SMALLEST.replace("127.0.0.1:9646", "9646"), &[":8:", "listen.metrics", "`9646`"]),
+            (format!("{SMALLEST}tables: {{limiter: 1MiB}}\n"), &[":9:", "tables.limiter", "8MiB to 512MiB"]),
+            (format!("{SMALLEST}colour: red\n"), &[":9:", "colour", "expected one of"]),
+            ("interfaces: []\n".to_owned(), &[":1:", "interfaces", "at least one"]),
+            ("enforce: shadow\n".to_owned(), &["interfaces", "missing"]),
+            ("interfaces: [{name: eth0}\n".to_owned(), &["weir.yaml:"]),
+        ] {
+            let message = lines(&text);
+            for want in wants {
+                assert!(message.contains(want), "no `{want}` in:\n{message}\nfor:\n{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn all_problems_are_told_at_once() {
+        let text = SMALLEST.replace("443/tcp", "x").replace("1000/s", "y").replace("192.0.2.0/24", "z");
+        assert_eq!(parse(&text).unwrap_err().problems.len(), 3);
     }
 }

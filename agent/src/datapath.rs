@@ -25,16 +25,20 @@ pub mod events;
 
 use std::{io, path::PathBuf};
 
-use aya::Ebpf;
 pub use attach::Attached;
+use aya::Ebpf;
 pub use pins::Pins;
-use weir_common::{control::{self, Seed}, line::Memory as _, map::{Map, Sizes}};
+use weir_common::{
+    control::{self, Seed},
+    line::Memory as _,
+    map::{Map, Sizes},
+};
 
+use self::{counters::Counters, events::Events, memory::Mapped, pins::Lock};
 use crate::{
     config,
     policy::{Policy, classes::Classes, compile, merge::Merged},
 };
-use self::{counters::Counters, events::Events, memory::Mapped, pins::Lock};
 
 /// The program and its maps, loaded and pinned.
 pub struct Datapath {
@@ -188,7 +192,10 @@ impl Datapath {
 
 impl std::fmt::Debug for Datapath {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Datapath").field("sizes", &self.sizes).field("pins", &self.pins).finish_non_exhaustive()
+        f.debug_struct("Datapath")
+            .field("sizes", &self.sizes)
+            .field("pins", &self.pins)
+            .finish_non_exhaustive()
     }
 }
 

@@ -152,7 +152,9 @@ fn summary(verdict: &str, listed_by: &[Origin], shadow: bool, limits: &[Bucket])
     let lists = listed_by.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
     let mut text = match (verdict, listed_by.is_empty()) {
         ("drop", _) => format!("dropped: listed by {lists}"),
-        ("would_drop", _) if shadow => format!("passes, because the policy is in shadow mode: listed by {lists}"),
+        ("would_drop", _) if shadow => {
+            format!("passes, because the policy is in shadow mode: listed by {lists}")
+        }
         ("would_drop", _) => format!("passes, because the list is in shadow mode: listed by {lists}"),
         (_, true) => "in no list".to_owned(),
         (_, false) if listed_by.contains(&Origin::Allow) => format!("passes: {lists}"),

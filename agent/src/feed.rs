@@ -157,7 +157,14 @@ impl Feed {
     /// Returns a feed without a list.
     #[must_use]
     pub fn new(config: config::Feed) -> Self {
-        Self { config, entries: Arc::default(), rejected: Rejected::default(), last_success: None, refusal: None, reads: Reads::default() }
+        Self {
+            config,
+            entries: Arc::default(),
+            rejected: Rejected::default(),
+            last_success: None,
+            refusal: None,
+            reads: Reads::default(),
+        }
     }
 
     /// Reads the list anew. Whatever is wrong with it, the last good one stays.

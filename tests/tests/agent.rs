@@ -46,10 +46,8 @@ fn started(pair: &Pair, enforce: &str, mode: &str) -> Agent {
 
 /// Sends `packets` frames from each source and returns how many of each arrived behind XDP.
 fn deliver<const N: usize>(pair: &Pair, sources: [Ipv4Addr; N], port: u16, packets: usize) -> [usize; N] {
-    let receiver = pair
-        .server
-        .run(|| Receiver::start(Pair::INTERFACE, |frame| Some(Sight::of(frame)?.source)))
-        .unwrap();
+    let receiver =
+        pair.server.run(|| Receiver::start(Pair::INTERFACE, |frame| Some(Sight::of(frame)?.source))).unwrap();
     let wire = pair.client.run(|| Wire::open(Pair::INTERFACE)).unwrap();
     for source in sources {
         let frame = Frame::new().ipv4(source, Pair::SERVER.v4).udp(4000, port).payload(b"weir").build();
@@ -84,8 +82,12 @@ fn from_list_to_metric(mode: &str) {
     let listed = count(&[("interface", "eth0"), ("verdict", "drop"), ("reason", "feed"), ("family", "ipv4")]);
     assert!((listed - 50.0).abs() < 0.5, "{listed} counted as dropped");
     assert!(count(&[("interface", "eth0"), ("verdict", "pass"), ("reason", "clean")]) >= 100.0);
-    assert!((metrics.sum("weir_feed_packets_total", &[("feed", "bad"), ("verdict", "drop")]) - 50.0).abs() < 0.5);
-    assert!((metrics.sum("weir_interface_attached", &[("interface", "eth0"), ("mode", mode)]) - 1.0).abs() < 0.1);
+    assert!(
+        (metrics.sum("weir_feed_packets_total", &[("feed", "bad"), ("verdict", "drop")]) - 50.0).abs() < 0.5
+    );
+    assert!(
+        (metrics.sum("weir_interface_attached", &[("interface", "eth0"), ("mode", mode)]) - 1.0).abs() < 0.1
+    );
 
     // Added to the list: blocked. Removed: passes again. Noticed without a signal.
     agent.write("bad.netset", format!("{OTHER}\n")).unwrap();
@@ -104,7 +106,9 @@ fn from_list_to_metric(mode: &str) {
 
     assert!(agent.stop().unwrap().success());
     assert!(agent.weir(&["unload"]).unwrap().status.success());
-    let left = pair.server.run(|| Ok(std::fs::read_dir("/sys/fs/bpf")?.flatten().map(|e| e.path()).collect::<Vec<_>>()));
+    let left = pair
+        .server
+        .run(|| Ok(std::fs::read_dir("/sys/fs/bpf")?.flatten().map(|e| e.path()).collect::<Vec<_>>()));
     assert!(left.unwrap().iter().all(|path| !path.ends_with("weir")), "pins are left");
     assert_eq!(deliver(&pair, [LISTED, OTHER], 53, 10), [10, 10]);
 }

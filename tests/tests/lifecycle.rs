@@ -47,10 +47,8 @@ fn not_a_packet_gets_through_while_agents_come_and_go() {
     let pair = Pair::new().unwrap();
     let mut agent = agent(&pair);
     agent.start().unwrap();
-    let receiver = pair
-        .server
-        .run(|| Receiver::start(Pair::INTERFACE, |frame| Some(Sight::of(frame)?.source)))
-        .unwrap();
+    let receiver =
+        pair.server.run(|| Receiver::start(Pair::INTERFACE, |frame| Some(Sight::of(frame)?.source))).unwrap();
     let wire = pair.client.run(|| Wire::open(Pair::INTERFACE)).unwrap();
     let traffic = thread::spawn(move || {
         let frame = |source| Frame::new().ipv4(source, Pair::SERVER.v4).udp(4000, 53).build();
@@ -65,13 +63,13 @@ fn not_a_packet_gets_through_while_agents_come_and_go() {
     agent.start().unwrap();
     agent.kill().unwrap();
     agent.start().unwrap();
-    let sent = usize::try_from(traffic.join().unwrap().packets).unwrap();
+    let sent = u32::try_from(traffic.join().unwrap().packets).unwrap();
     let arrivals = receiver.stop().unwrap();
     assert_eq!(arrivals.packets(&IpAddr::V4(LISTED)), 0, "listed packets got through");
-    assert_eq!(arrivals.packets(&IpAddr::V4(CLEAN)), sent / 2, "clean packets were lost");
+    assert_eq!(arrivals.packets(&IpAddr::V4(CLEAN)), sent as usize / 2, "clean packets were lost");
     // Counters outlive agents too: nothing was forgotten, nothing counted twice.
     let dropped = agent.metrics().unwrap().sum("weir_packets_total", &[("reason", "feed")]);
-    assert!((dropped - (sent / 2) as f64).abs() < 0.5, "{dropped} of {} counted", sent / 2);
+    assert!((dropped - f64::from(sent / 2)).abs() < 0.5, "{dropped} of {} counted", sent / 2);
 }
 
 #[test]
@@ -86,10 +84,8 @@ fn debts_outlive_agents() {
     }
     agent.kill().unwrap();
     agent.start().unwrap();
-    let receiver = pair
-        .server
-        .run(|| Receiver::start(Pair::INTERFACE, |frame| Some(Sight::of(frame)?.source)))
-        .unwrap();
+    let receiver =
+        pair.server.run(|| Receiver::start(Pair::INTERFACE, |frame| Some(Sight::of(frame)?.source))).unwrap();
     for _ in 0..200 {
         wire.send(&frame).unwrap();
     }

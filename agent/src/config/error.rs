@@ -41,7 +41,7 @@ impl ConfigError {
         Self { file: file.to_owned(), excerpts: problems.iter().map(line_of).collect(), problems }
     }
 
-    pub(super) fn unreadable(file: &Path, why: String) -> Self {
+    pub(super) fn unreadable(file: &Path, why: &str) -> Self {
         let message = format!("cannot be read: {why}");
         Self::new(file, "", vec![Problem { line: 0, column: 0, field: String::new(), message }])
     }

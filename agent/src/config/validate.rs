@@ -80,7 +80,10 @@ fn interfaces(check: &mut Check, raw: Spanned<Vec<raw::Interface>>) -> Vec<Inter
     for (i, interface) in raw.value.into_iter().enumerate() {
         let field = format!("interfaces[{i}].name");
         let name = &interface.name.value;
-        if name.is_empty() || name.len() > INTERFACE_NAME_MAX || name.contains(['/', ' ']) || name.starts_with('.')
+        if name.is_empty()
+            || name.len() > INTERFACE_NAME_MAX
+            || name.contains(['/', ' '])
+            || name.starts_with('.')
         {
             check.problem(
                 interface.name.referenced,
@@ -201,7 +204,11 @@ fn limits(check: &mut Check, raw: Vec<raw::Limit>, services: &[Service]) -> Vec<
         }
         let v6_bits = match limit.ipv6_prefix {
             Some(bits) if !(16..=64).contains(&bits.value) => {
-                check.problem(bits.referenced, &at("ipv6_prefix"), format!("{} is not in 16 to 64", bits.value));
+                check.problem(
+                    bits.referenced,
+                    &at("ipv6_prefix"),
+                    format!("{} is not in 16 to 64", bits.value),
+                );
                 V6_BITS
             }
             Some(bits) => bits.value,

@@ -66,10 +66,14 @@ pub(super) fn attach(
 }
 
 fn index_of(interface: &config::Interface) -> Result<u32> {
-    if_nametoindex(interface.name.as_str()).map_err(|error| refusal(interface, match error {
-        Errno::ENODEV => "no such interface; `ip link` lists those that there are".to_owned(),
-        other => other.to_string(),
-    }))
+    if_nametoindex(interface.name.as_str()).map_err(|error| {
+        let reason = if error == Errno::ENODEV {
+            "no such interface; `ip link` lists those that there are".to_owned()
+        } else {
+            error.to_string()
+        };
+        refusal(interface, reason)
+    })
 }
 
 fn refusal(interface: &config::Interface, reason: String) -> DatapathError {
@@ -83,11 +87,11 @@ fn take_slot(memory: &Mapped, ifindex: u32, wanted: &[u32]) -> u32 {
     if known != 0 {
         return known;
     }
-    let held_by = |slot: u32| {
-        memory.line(Map::Control, 1 + slot / 8).map_or(0, |line| line.word(slot).load())
-    };
+    let held_by =
+        |slot: u32| memory.line(Map::Control, 1 + slot / 8).map_or(0, |line| line.word(slot).load());
     let free = (1..INTERFACES).find(|&slot| held_by(slot) == 0);
-    let stale = || (1..INTERFACES).find(|&slot| !wanted.iter().any(|&index| u64::from(index) == held_by(slot)));
+    let stale =
+        || (1..INTERFACES).find(|&slot| !wanted.iter().any(|&index| u64::from(index) == held_by(slot)));
     let slot = free.or_else(stale).unwrap_or(0);
     if slot != 0 {
         control::set_interface(memory, slot, ifindex);
@@ -151,7 +155,8 @@ fn update_link(
         pins::remove(&path)?;
         return Ok(None);
     }
-    let failed = |error: &dyn std::error::Error| refusal(interface, format!("update the link: {}", chain(error)));
+    let failed =
+        |error: &dyn std::error::Error| refusal(interface, format!("update the link: {}", chain(error)));
     let link = XdpLink::try_from(link).map_err(|error| failed(&error))?;
     let id = program.attach_to_link(link).map_err(|error| failed(&error))?;
     // The pin keeps the link; without a hand of ours on it, `weir unload` ends it at once.

@@ -131,11 +131,7 @@ where
     PerCpuArray::try_from(AyaMap::PerCpuArray(data)).map_err(|error| failed(name, &error))
 }
 
-fn sum(
-    counters: &PerCpuArray<MapData, Plain<Counter>>,
-    name: &'static str,
-    index: u32,
-) -> Result<Counter> {
+fn sum(counters: &PerCpuArray<MapData, Plain<Counter>>, name: &'static str, index: u32) -> Result<Counter> {
     let values = counters.get(&index, 0).map_err(|error| failed(name, &error))?;
     Ok(values.iter().fold(Counter::default(), |sum, Plain(counter)| Counter {
         packets: sum.packets + counter.packets,
@@ -144,7 +140,8 @@ fn sum(
 }
 
 fn reset(counters: &mut PerCpuArray<MapData, Plain<Counter>>, name: &'static str) -> Result<()> {
-    let cpus = nr_cpus().map_err(|(file, error)| DatapathError::Map { name, error: format!("{file}: {error}") })?;
+    let cpus =
+        nr_cpus().map_err(|(file, error)| DatapathError::Map { name, error: format!("{file}: {error}") })?;
     for index in 0..counters.len() {
         if sum(counters, name, index)? == Counter::default() {
             continue;

@@ -20,11 +20,11 @@ use super::{Datapath, DatapathError, Pins, Result, clock, memory::Mapped, pins, 
 static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/weir_xdp"));
 
 /// Maps that are not made of lines: name, value size, entries. They are the same in every size.
-const OTHER_MAPS: [(&str, u32, u32); 6] = [
-    (map::COUNTERS, size_of::<counter::Counter>() as u32, counter::COUNTERS),
-    (map::CLASS_COUNTERS, size_of::<counter::Counter>() as u32, counter::CLASS_COUNTERS),
-    (map::LIMIT_COUNTERS, size_of::<counter::Counter>() as u32, counter::LIMIT_COUNTERS),
-    (map::TALLY, size_of::<counter::Tally>() as u32, 1),
+const OTHER_MAPS: [(&str, usize, u32); 6] = [
+    (map::COUNTERS, size_of::<counter::Counter>(), counter::COUNTERS),
+    (map::CLASS_COUNTERS, size_of::<counter::Counter>(), counter::CLASS_COUNTERS),
+    (map::LIMIT_COUNTERS, size_of::<counter::Counter>(), counter::LIMIT_COUNTERS),
+    (map::TALLY, size_of::<counter::Tally>(), 1),
     (map::SCRATCH, 0, 1), // its layout is the kernel program's own affair
     (map::EVENTS, 0, map::EVENTS_BYTES),
 ];
@@ -48,14 +48,18 @@ pub(super) fn open(pins: &Pins, lock: Lock, wanted: Sizes, events_per_second: u3
     }
     let tick = clock::tick();
     let clock_offset = clock::calibrate(&mut ebpf, tick)?;
-    write_global(&memory, found.limiter_seed, Global {
-        abi: ABI_VERSION,
-        tick,
-        clock_offset,
-        limiter_bits: sizes.limiter_bits,
-        seed: Seed::default(),
-        events_per_second,
-    })?;
+    write_global(
+        &memory,
+        found.limiter_seed,
+        Global {
+            abi: ABI_VERSION,
+            tick,
+            clock_offset,
+            limiter_bits: sizes.limiter_bits,
+            seed: Seed::default(),
+            events_per_second,
+        },
+    )?;
     Ok(Datapath { ebpf, memory, sizes, adopted, pins: pins.clone(), _lock: lock })
 }
 
@@ -110,13 +114,14 @@ impl Found {
         if !adopted {
             policy().try_for_each(|map| pins::remove(&pins.map(map.name())))?;
         }
-        for map in Map::ALL.into_iter().filter(|map| map.is_state() && (!fits(*map) || self.limiter_seed.is_none()))
+        for map in
+            Map::ALL.into_iter().filter(|map| map.is_state() && (!fits(*map) || self.limiter_seed.is_none()))
         {
             pins::remove(&pins.map(map.name()))?;
         }
         for (name, value_size, entries) in OTHER_MAPS {
             let fits = MapInfo::from_pin(pins.map(name)).is_ok_and(|info| {
-                info.max_entries() == entries && value_size != 0 && info.value_size() == value_size
+                info.max_entries() == entries && value_size != 0 && info.value_size() as usize == value_size
             });
             if !fits {
                 pins::remove(&pins.map(name))?;

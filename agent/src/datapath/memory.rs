@@ -37,8 +37,10 @@ impl Mapped {
     pub fn open(pins: &Pins) -> Result<Self> {
         let mut mapped = Self::new();
         for map in Map::ALL {
-            let data = MapData::from_pin(pins.map(map.name()))
-                .map_err(|error| DatapathError::Map { name: map.name(), error: super::load::chain(&error) })?;
+            let data = MapData::from_pin(pins.map(map.name())).map_err(|error| DatapathError::Map {
+                name: map.name(),
+                error: super::load::chain(&error),
+            })?;
             mapped.add(map, &data)?;
         }
         Ok(mapped)
@@ -73,6 +75,7 @@ impl Default for Mapped {
 impl Memory for Mapped {
     fn line(&self, map: Map, index: u32) -> Option<&Line> {
         let mapping = self.maps[map as usize].as_ref()?;
+        #[expect(clippy::cast_ptr_alignment, reason = "a page is aligned to more than a line")]
         let start = mapping.raw.as_ptr().cast::<Line>();
         // SAFETY: the mapping is page aligned, `lines` lines long, and lives as long as `self`; a
         // line may change at any time, which is what `Word` is for.

@@ -89,8 +89,9 @@ impl Pins {
     #[must_use]
     pub fn linked(&self) -> Vec<String> {
         let Ok(entries) = fs::read_dir(self.links()) else { return Vec::new() };
-        let mut names: Vec<_> =
-            entries.filter_map(|entry| Some(entry.ok()?.file_name().into_string().ok()?.replace(':', "."))).collect();
+        let mut names: Vec<_> = entries
+            .filter_map(|entry| Some(entry.ok()?.file_name().into_string().ok()?.replace(':', ".")))
+            .collect();
         names.sort_unstable();
         names
     }

@@ -38,8 +38,7 @@ pub(super) fn attachment(ifindex: u32) -> io::Result<Option<Attachment>> {
     link.header.index = ifindex;
     let mut header = NetlinkHeader::default();
     header.flags = NLM_F_REQUEST;
-    let mut request =
-        NetlinkMessage::new(header, NetlinkPayload::from(RouteNetlinkMessage::GetLink(link)));
+    let mut request = NetlinkMessage::new(header, NetlinkPayload::from(RouteNetlinkMessage::GetLink(link)));
     request.finalize();
     let mut bytes = vec![0; request.buffer_len()];
     request.serialize(&mut bytes);
@@ -48,28 +47,31 @@ pub(super) fn attachment(ifindex: u32) -> io::Result<Option<Attachment>> {
     let length = socket.recv(&mut &mut reply[..], 0)?;
     let message = NetlinkMessage::<RouteNetlinkMessage>::deserialize(&reply[..length])
         .map_err(|error| io::Error::other(error.to_string()))?;
-    match message.payload {
-        NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(link)) => Ok(find(&link)),
-        NetlinkPayload::Error(error) => Err(error.to_io()),
-        other => Err(io::Error::other(format!("unexpected reply {other:?}"))),
+    // The kernel's enums grow: what is not asked for is passed over, whatever it is.
+    if let NetlinkPayload::InnerMessage(RouteNetlinkMessage::NewLink(link)) = message.payload {
+        return Ok(find(&link));
     }
+    if let NetlinkPayload::Error(error) = message.payload {
+        return Err(error.to_io());
+    }
+    Err(io::Error::other("the kernel answers RTM_GETLINK with something else"))
 }
 
 fn find(link: &LinkMessage) -> Option<Attachment> {
-    let attributes = link.attributes.iter().find_map(|attribute| match attribute {
-        LinkAttribute::Xdp(attributes) => Some(attributes),
-        _ => None,
-    })?;
-    let mode = attributes.iter().find_map(|attribute| match attribute {
-        LinkXdp::Attached(XdpAttached::Driver) => Some(Mode::Native),
-        LinkXdp::Attached(XdpAttached::SocketBuffer) => Some(Mode::Generic),
-        _ => None,
-    });
-    let program = attributes.iter().find_map(|attribute| match attribute {
-        LinkXdp::ProgId(id) if *id != 0 => Some(*id),
-        _ => None,
-    })?;
-    Some(Attachment { mode, program })
+    let mut attachment = Attachment { mode: None, program: 0 };
+    for attribute in &link.attributes {
+        let LinkAttribute::Xdp(attributes) = attribute else { continue };
+        for attribute in attributes {
+            if let LinkXdp::ProgId(id) = attribute {
+                attachment.program = *id;
+            } else if let LinkXdp::Attached(XdpAttached::Driver) = attribute {
+                attachment.mode = Some(Mode::Native);
+            } else if let LinkXdp::Attached(XdpAttached::SocketBuffer) = attribute {
+                attachment.mode = Some(Mode::Generic);
+            }
+        }
+    }
+    (attachment.program != 0).then_some(attachment)
 }
 
 /// Returns what people need to find a program and its owner.

@@ -134,7 +134,8 @@ mod tests {
 
     #[test]
     fn rejects_what_is_no_address_and_says_where() {
-        let parsed = parse(b"192.0.2.1\n<html>\n1.2.3\n1.2.3.4.5\n1.2.3.256\n01.2.3.4\n1.2.3.4/33\nexample.org\n");
+        let parsed =
+            parse(b"192.0.2.1\n<html>\n1.2.3\n1.2.3.4.5\n1.2.3.256\n01.2.3.4\n1.2.3.4/33\nexample.org\n");
         assert_eq!(parsed.entries.len(), 1);
         assert_eq!(parsed.rejected, 7);
         assert_eq!(parsed.first_rejected, Some((2, "<html>".to_owned())));
@@ -157,7 +158,7 @@ mod tests {
 
         #[test]
         fn never_panics(text: Vec<u8>) {
-            parse(&text);
+            _ = parse(&text);
         }
     }
 }

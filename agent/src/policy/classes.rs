@@ -37,7 +37,9 @@ impl ClassSpec {
     #[must_use]
     pub fn of(lists: &[&List]) -> Self {
         let any = |action: Action, shadow: bool| {
-            lists.iter().any(|list| list.action == action && (list.shadow == shadow || action == Action::Allow))
+            lists
+                .iter()
+                .any(|list| list.action == action && (list.shadow == shadow || action == Action::Allow))
         };
         let (action, shadow) = if any(Action::Allow, false) {
             (Action::Allow, false)

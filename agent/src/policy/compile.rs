@@ -210,3 +210,56 @@ fn clear(memory: &impl Memory, map: Map, generation: u32, lines: u32) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{path::Path, sync::Arc};
+
+    use weir_common::{addr::Address, heap::Heap, table};
+
+    use super::*;
+    use crate::{
+        config::Config,
+        feed::{Entries, Feed},
+        policy::{limits::LimitNumbers, merge},
+    };
+
+    const SIZES: Sizes = Sizes { v4_bits: 17, v6_bits: 10, limiter_bits: 17 };
+    const CONFIG: &str = "interfaces: [{name: eth0}]
+feeds: [{name: bad, path: /bad, action: drop}]
+";
+
+    fn put(heap: &Heap, generation: u32, v4: Vec<(u32, u8)>) -> Result<(), CompileError> {
+        let config = Config::parse(Path::new("test.yaml"), CONFIG).unwrap();
+        let entries = Arc::new(Entries { v4, v6: Vec::new() });
+        let feeds = [Feed { entries, ..Feed::new(config.feeds[0].clone()) }];
+        let policy = Policy::new(&config, &feeds, &mut LimitNumbers::default());
+        let mut classes = Classes::default();
+        let merged = merge::merge(&policy.lists, &mut classes).unwrap();
+        write(heap, generation, SIZES, Seed(3, 5), &policy, &merged, &classes)
+    }
+
+    #[test]
+    fn what_does_not_fit_is_an_error_that_names_the_setting() {
+        let heap = Heap::new(SIZES);
+        put(&heap, 0, vec![(7, 32)]).unwrap();
+        // 2^17 lines of 16 slots cannot hold three million.
+        let many: Vec<_> = (0..3_000_000u32).map(|n| (n.wrapping_mul(0x9e37_79b1), 32)).collect();
+        let error = put(&heap, 1, many).unwrap_err();
+        assert!(matches!(error, CompileError::Full { family: "ipv4", .. }), "{error}");
+        assert!(error.to_string().contains("set tables.ipv4"), "{error}");
+        // The other generation is untouched.
+        let policy = control::Policy::load(&heap, 0).unwrap();
+        assert_ne!(table::lookup(&heap, 0, &policy, Address::V4(7)), class::NONE);
+    }
+
+    #[test]
+    fn sizes_grow_with_what_there_is() {
+        assert_eq!(v4_bits(0), Sizes::V4_BITS_MIN);
+        assert_eq!(v4_bits(1 << 20), 17);
+        assert_eq!(v4_bits(5_000_000), 20);
+        assert_eq!(v4_bits(u64::MAX / 2), Sizes::V4_BITS_MAX);
+        assert_eq!(v6_bits(1 << 16), 14);
+        assert_eq!(room(SIZES), Demand { v4: 1 << 20, v6: 1 << 12 });
+    }
+}

@@ -20,10 +20,7 @@ impl LimitNumbers {
     /// when no other is left. The configuration has fewer limits than there are numbers.
     pub fn assign(&mut self, limits: &[Limit]) -> Vec<(u8, Limit)> {
         let wanted: HashSet<&str> = limits.iter().map(|limit| limit.name.as_str()).collect();
-        limits
-            .iter()
-            .filter_map(|limit| Some((self.number(&limit.name, &wanted)?, limit.clone())))
-            .collect()
+        limits.iter().filter_map(|limit| Some((self.number(&limit.name, &wanted)?, limit.clone()))).collect()
     }
 
     fn number(&mut self, name: &str, wanted: &HashSet<&str>) -> Option<u8> {

@@ -127,16 +127,15 @@ impl<'a> Sets<'a> {
         if let Err(place) = members.binary_search(&list) {
             members.insert(place, list);
         }
-        let sum = match self.numbers.get(&members) {
-            Some(&number) => number,
-            None => {
-                #[expect(clippy::cast_possible_truncation, reason = "there are fewer sets than entries")]
-                let number = self.members.len() as SetId;
-                self.numbers.insert(members.clone(), number);
-                self.members.push(members);
-                self.class.push(None);
-                number
-            }
+        let sum = if let Some(&number) = self.numbers.get(&members) {
+            number
+        } else {
+            #[expect(clippy::cast_possible_truncation, reason = "there are fewer sets than entries")]
+            let number = self.members.len() as SetId;
+            self.numbers.insert(members.clone(), number);
+            self.members.push(members);
+            self.class.push(None);
+            number
         };
         self.sums.insert((set, list), sum);
         sum
@@ -146,9 +145,104 @@ impl<'a> Sets<'a> {
         if let Some(class) = self.class[set as usize] {
             return Ok(class);
         }
-        let lists: Vec<_> = self.members[set as usize].iter().map(|&list| &self.lists[list as usize]).collect();
+        let lists: Vec<_> =
+            self.members[set as usize].iter().map(|&list| &self.lists[list as usize]).collect();
         let class = self.classes.number(ClassSpec::of(&lists))?;
         self.class[set as usize] = Some(class);
         Ok(class)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use proptest::prelude::*;
+    use weir_common::class::Action;
+
+    use super::*;
+    use crate::{feed::Entries, policy::Origin};
+
+    fn list(name: &str, action: Action, shadow: bool, v4: &[(u32, u8)]) -> List {
+        let entries = Entries { v4: v4.to_vec(), v6: Vec::new() };
+        let origin = if action == Action::Allow { Origin::Allow } else { Origin::Feed(name.to_owned()) };
+        List { origin, action, shadow, entries: Arc::new(entries) }
+    }
+
+    /// The class of an address by the longest prefix of what was merged.
+    fn looked_up(merged: &Merged, classes: &Classes, address: u32) -> Option<ClassSpec> {
+        let longest = merged
+            .v4
+            .iter()
+            .filter(|entry| entry.network.covers(entry.length, address))
+            .max_by_key(|entry| entry.length)?;
+        classes.get(longest.class).cloned()
+    }
+
+    /// The class of an address by asking every list.
+    fn asked(lists: &[List], address: u32) -> Option<ClassSpec> {
+        let naming: Vec<&List> = lists
+            .iter()
+            .filter(|list| list.entries.v4.iter().any(|&(network, length)| network.covers(length, address)))
+            .collect();
+        (!naming.is_empty()).then(|| ClassSpec::of(&naming))
+    }
+
+    fn prefixes() -> impl Strategy<Value = Vec<(u32, u8)>> {
+        // 256 addresses, so that prefixes nest and meet.
+        let prefix = (0u32..256, 24u8..=32).prop_map(|(bits, length)| {
+            (weir_common::addr::network_v4(0x0a00_0000 | bits, length.into()), length)
+        });
+        proptest::collection::vec(prefix, 0..12)
+    }
+
+    proptest! {
+        #[test]
+        fn agrees_with_asking_every_list(
+            allow in prefixes(), bad in prefixes(), trial in prefixes(), watch in prefixes(),
+        ) {
+            let lists = [
+                list("", Action::Allow, false, &allow),
+                list("bad", Action::Drop, false, &bad),
+                list("trial", Action::Drop, true, &trial),
+                list("watch", Action::Observe, false, &watch),
+            ];
+            let mut classes = Classes::default();
+            let merged = merge(&lists, &mut classes).unwrap();
+            for address in 0x0a00_0000..0x0a00_0100 {
+                prop_assert_eq!(looked_up(&merged, &classes, address), asked(&lists, address));
+            }
+            prop_assert!(merged.v4.is_sorted_by_key(|entry| (entry.network, entry.length)));
+        }
+    }
+
+    #[test]
+    fn allow_beats_all_and_enforced_beats_shadow() {
+        let host = [(0x0a00_0001, 32)];
+        let allow = list("", Action::Allow, false, &host);
+        let bad = list("bad", Action::Drop, false, &host);
+        let trial = list("trial", Action::Drop, true, &host);
+        let watch = list("watch", Action::Observe, false, &host);
+        for (lists, action, shadow) in [
+            (vec![&allow, &bad, &trial], Action::Allow, false),
+            (vec![&trial, &bad, &watch], Action::Drop, false),
+            (vec![&trial, &watch], Action::Drop, true),
+            (vec![&watch], Action::Observe, false),
+        ] {
+            let spec = ClassSpec::of(&lists);
+            assert_eq!((spec.action, spec.shadow, spec.origins.len()), (action, shadow, lists.len()));
+        }
+    }
+
+    #[test]
+    fn classes_keep_their_numbers() {
+        let bad = list("bad", Action::Drop, false, &[(0x0a00_0001, 32)]);
+        let watch = list("watch", Action::Observe, false, &[(0x0a00_0002, 32)]);
+        let mut classes = Classes::default();
+        merge(&[bad.clone(), watch.clone()], &mut classes).unwrap();
+        let mut later = Classes::from_specs(classes.specs().to_vec());
+        let merged = merge(&[watch], &mut later).unwrap();
+        assert_eq!(merged.v4[0].class, 2);
+        assert_eq!(merge(&[bad], &mut later).unwrap().v4[0].class, 1);
     }
 }

@@ -126,9 +126,13 @@ impl Page {
         self.gauge("weir_enforcing", "1 if the policy drops, 0 if it only counts what it would drop.", &[])?
             .with_label_values::<&str>(&[])
             .set(i64::from(record.enforce == Enforce::Enforce));
-        self.counter("weir_policy_publications_total", "Policies put in force since the maps were made.", &[])?
-            .with_label_values::<&str>(&[])
-            .inc_by(record.publication);
+        self.counter(
+            "weir_policy_publications_total",
+            "Policies put in force since the maps were made.",
+            &[],
+        )?
+        .with_label_values::<&str>(&[])
+        .inc_by(record.publication);
         self.gauge(
             "weir_policy_published_timestamp_seconds",
             "When the policy in force was published.",
@@ -152,10 +156,11 @@ impl Page {
         )?;
         reloads.with_label_values(&["ok"]).inc_by(metrics.reloads_ok.load(Relaxed));
         reloads.with_label_values(&["refused"]).inc_by(metrics.reloads_refused.load(Relaxed));
-        let attached = self.gauge("weir_interface_attached", "Interfaces with the program on them.", &[
-            "interface",
-            "mode",
-        ])?;
+        let attached = self.gauge(
+            "weir_interface_attached",
+            "Interfaces with the program on them.",
+            &["interface", "mode"],
+        )?;
         for interface in &view.interfaces {
             attached.with_label_values(&[interface.interface.as_str(), mode(interface.mode)]).set(1);
         }
@@ -190,17 +195,19 @@ impl Page {
 
     fn feeds(&self, counters: &Counters, record: &Record) -> Result<(), MetricsError> {
         let entries = self.gauge("weir_feed_entries", "Entries of a feed in force.", &["feed", "family"])?;
-        let left_out = self.gauge("weir_feed_rejected", "Lines of a feed that were left out.", &[
-            "feed", "cause",
-        ])?;
+        let left_out =
+            self.gauge("weir_feed_rejected", "Lines of a feed that were left out.", &["feed", "cause"])?;
         let held = self.gauge("weir_feed_held", "1 if the newest list of a feed was refused.", &["feed"])?;
         let success = self.gauge(
             "weir_feed_last_success_timestamp_seconds",
             "When a feed was last read well.",
             &["feed"],
         )?;
-        let reads =
-            self.counter("weir_feed_reads_total", "Lists read since the agent started.", &["feed", "result"])?;
+        let reads = self.counter(
+            "weir_feed_reads_total",
+            "Lists read since the agent started.",
+            &["feed", "result"],
+        )?;
         let packets = self.counter(
             "weir_feed_packets_total",
             "Packets whose source a feed lists; counted for each feed that does.",

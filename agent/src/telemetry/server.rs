@@ -46,9 +46,7 @@ pub async fn serve(
 async fn metrics(State(pages): State<Pages>) -> Response {
     let page = task::spawn_blocking(move || pages.metrics.page());
     match timeout(PATIENCE, page).await {
-        Ok(Ok(Ok(page))) => {
-            ([(CONTENT_TYPE, prometheus::TEXT_FORMAT)], page).into_response()
-        }
+        Ok(Ok(Ok(page))) => ([(CONTENT_TYPE, prometheus::TEXT_FORMAT)], page).into_response(),
         Ok(Ok(Err(error))) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response(),
         Ok(Err(_)) | Err(_) => {
             (StatusCode::SERVICE_UNAVAILABLE, "the counters could not be read in time\n").into_response()

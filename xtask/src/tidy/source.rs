@@ -152,7 +152,10 @@ mod tests {
 
     #[test]
     fn comments_and_strings_hold_no_names() {
-        assert_eq!(found("/// aya\n// aya\nconst A: &str = \"aya\"; /* aya */"), ["doc", "const", "A", "str"]);
+        assert_eq!(
+            found("/// aya\n// aya\nconst A: &str = \"aya\"; /* aya */"),
+            ["doc", "const", "A", "str"]
+        );
     }
 
     #[test]
