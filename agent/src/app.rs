@@ -3,6 +3,11 @@
 //! One task owns the datapath and the feeds. It waits for a signal or a changed list, makes a policy
 //! of what there is, and publishes it. Whatever goes wrong with that, the policy in force stays.
 
+/// From configuration and lists to a policy.
+mod build;
+/// Signals, and systemd.
+mod signals;
+
 use std::{
     io,
     net::SocketAddr,
@@ -15,23 +20,20 @@ use sd_notify::NotifyState;
 use tokio::{
     net::TcpListener,
     runtime,
-    signal::unix::{Signal, SignalKind, signal},
     sync::{mpsc, watch},
     task::{self, JoinSet},
     time::{sleep, timeout},
 };
-use weir_common::{ABI_VERSION, event::Event, map::Sizes};
+use weir_common::{ABI_VERSION, event::Event};
 
 use crate::{
     config::{Config, ConfigError, Enforce},
     datapath::{Attached, Datapath, DatapathError, Pins, pins::Lock},
     feed::{Feed, watch::Watch},
     policy::{
-        Policy,
         classes::{Classes, TooManyClasses},
-        compile::{self, Demand},
+        compile,
         limits::LimitNumbers,
-        merge::{self, Merged},
     },
     record::{FeedRecord, LimitRecord, Record, TableRecord, seconds},
     telemetry::{
@@ -40,13 +42,13 @@ use crate::{
     },
 };
 
+use build::{Built, build, sizes};
+use signals::{Signals, tell_systemd};
+
 /// Changes of lists that come within this time are one: writers touch a file more than once.
 const SETTLE: Duration = Duration::from_millis(100);
 /// How long a stop may take before what is left is abandoned.
 const DRAIN: Duration = Duration::from_secs(5);
-/// Smallest tables, in entries: a list that grows later finds room.
-const V4_ENTRIES_MIN: u64 = 1 << 20;
-const V6_ENTRIES_MIN: u64 = 1 << 16;
 
 /// Where the agent finds and leaves things.
 #[derive(Clone, Debug)]
@@ -110,13 +112,6 @@ pub fn run(places: Places) -> Result<(), AppError> {
     // What still blocks (a page in the making) must not keep the process.
     runtime.shutdown_timeout(DRAIN);
     result
-}
-
-/// What a policy is made of, and what came out.
-struct Built {
-    policy: Policy,
-    merged: Merged,
-    demand: Demand,
 }
 
 struct App {
@@ -365,28 +360,6 @@ impl App {
     }
 }
 
-fn build(
-    config: &Config,
-    feeds: &[Feed],
-    classes: &mut Classes,
-    numbers: &mut LimitNumbers,
-) -> Result<Built, TooManyClasses> {
-    let policy = Policy::new(config, feeds, numbers);
-    let merged = merge::merge(&policy.lists, classes)?;
-    let demand = Demand::of(&merged);
-    Ok(Built { policy, merged, demand })
-}
-
-/// Chooses table sizes: those of the configuration, else twice what there is.
-fn sizes(config: &Config, demand: Demand) -> Sizes {
-    let entries = |set: Option<u64>, need: u64, min: u64| set.unwrap_or((need * 2).max(min));
-    Sizes {
-        v4_bits: compile::v4_bits(entries(config.tables.ipv4, demand.v4, V4_ENTRIES_MIN)),
-        v6_bits: compile::v6_bits(entries(config.tables.ipv6, demand.v6, V6_ENTRIES_MIN)),
-        limiter_bits: config.tables.limiter_bits,
-    }
-}
-
 impl From<&(u8, crate::config::Limit)> for LimitRecord {
     fn from((number, limit): &(u8, crate::config::Limit)) -> Self {
         Self {
@@ -412,27 +385,4 @@ fn log(event: &Event) {
         protocol = event.protocol,
         "packet"
     );
-}
-
-fn tell_systemd(state: &[NotifyState<'_>]) {
-    if let Err(error) = sd_notify::notify(state) {
-        tracing::warn!(%error, "cannot notify systemd");
-    }
-}
-
-/// The signals that the agent obeys.
-struct Signals {
-    reload: Signal,
-    terminate: Signal,
-    interrupt: Signal,
-}
-
-impl Signals {
-    fn new() -> io::Result<Self> {
-        Ok(Self {
-            reload: signal(SignalKind::hangup())?,
-            terminate: signal(SignalKind::terminate())?,
-            interrupt: signal(SignalKind::interrupt())?,
-        })
-    }
 }

@@ -6,6 +6,8 @@
 
 /// IANA protocol numbers.
 pub mod protocol;
+/// Frames in plain memory.
+mod slice;
 
 use crate::{
     addr::{Address, V6},
@@ -384,25 +386,5 @@ const fn fragment(offset: u16, more: bool) -> Fragment {
         (0, false) => Fragment::Whole,
         (0, true) => Fragment::First,
         _ => Fragment::Later,
-    }
-}
-
-/// A frame in plain memory, for tests and tools.
-impl Frame for &[u8] {
-    fn load<const N: usize>(&self, offset: u32) -> Option<[u16; N]> {
-        let bytes = self.get(offset as usize..)?.get(..2 * N)?;
-        let mut words = [0; N];
-        for (word, pair) in words.iter_mut().zip(bytes.chunks_exact(2)) {
-            *word = u16::from_ne_bytes([pair[0], pair[1]]);
-        }
-        Some(words)
-    }
-
-    fn holds(&self, length: u32) -> bool {
-        self.len() >= length as usize
-    }
-
-    fn length(&self) -> u32 {
-        self.len() as u32
     }
 }

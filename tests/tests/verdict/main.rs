@@ -1,6 +1,6 @@
 //! The table of frames: each is judged by the real program in the kernel and by the same code over
 //! plain memory, and both must say what the table says.
-#![expect(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
+#![expect(clippy::expect_used, clippy::panic, reason = "a test that cannot be set up has failed")]
 
 mod cases;
 mod judge;
