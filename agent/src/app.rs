@@ -151,17 +151,19 @@ impl App {
 
     /// From configuration to enforcement.
     fn start(places: Places, config: Config, lock: Lock, mut watch: Watch) -> Result<(Self, View), AppError> {
-        let started = Instant::now();
         let record = Record::load(&places.state);
         let known = record.is_some();
         let (specs, mut numbers) = record.map(|r| (r.classes, r.limit_numbers)).unwrap_or_default();
         let mut classes = Classes::from_specs(specs);
         let mut feeds: Vec<Feed> = config.feeds.iter().cloned().map(Feed::new).collect();
+        // Before they are read: a change in between is seen.
+        watch.set(feeds.iter().map(|feed| feed.config.path.as_path()));
         for feed in &mut feeds {
             feed.refresh();
         }
-        watch.set(feeds.iter().map(|feed| feed.config.path.as_path()));
+        let building = Instant::now();
         let built = build(&config, &feeds, &mut classes, &mut numbers)?;
+        let built_in = building.elapsed();
         let sizes = sizes(&config, built.demand);
         let datapath = Datapath::open(&places.pins, lock, sizes, config.events_per_second)?;
         let mut app =
@@ -170,12 +172,14 @@ impl App {
             // Numbers of an agent before are not known, so its counts cannot be attributed.
             app.datapath.counters()?.reset_classes()?;
         }
+        let publishing = Instant::now();
         let publication = app.datapath.publish(&built.policy, &built.merged, &app.classes)?;
+        let took = built_in + publishing.elapsed();
         app.interfaces = app.datapath.attach(&app.config.interfaces)?;
         for Attached { interface, mode, refused, .. } in &app.interfaces {
             tracing::info!(interface, ?mode, refused, "attached");
         }
-        let view = app.view(&built, publication, started.elapsed());
+        let view = app.view(&built, publication, took);
         app.report(&view, app.datapath.adopted());
         Ok((app, view))
     }
@@ -277,9 +281,15 @@ impl App {
 
     /// Reads the lists anew.
     fn refresh(&mut self, metrics: &Metrics) {
+        let mut read = false;
         let mut changed = false;
-        for feed in &mut self.feeds {
+        for feed in self.feeds.iter_mut().filter(|feed| feed.has_changed()) {
+            read = true;
             changed |= feed.refresh();
+        }
+        if !read {
+            // Something else in the directory.
+            return;
         }
         if changed {
             self.put_in_force(metrics, false);

@@ -11,6 +11,7 @@ pub mod watch;
 use std::{
     fmt, fs,
     io::{self, Read as _},
+    os::unix::fs::MetadataExt as _,
     path::Path,
     sync::Arc,
     time::SystemTime,
@@ -133,7 +134,13 @@ pub struct Feed {
     pub refusal: Option<String>,
     /// Lists read, and lists refused.
     pub reads: Reads,
+    /// The file that was last read, well or not.
+    pub stamp: Option<Stamp>,
 }
+
+/// What tells a file from another one, or from itself before a change: device, inode, time of
+/// change in seconds and nanoseconds, size.
+pub type Stamp = (u64, u64, i64, i64, u64);
 
 /// What was left out of a list.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -164,13 +171,22 @@ impl Feed {
             last_success: None,
             refusal: None,
             reads: Reads::default(),
+            stamp: None,
         }
+    }
+
+    /// Returns true if the file is not the one that was last read.
+    #[must_use]
+    pub fn has_changed(&self) -> bool {
+        let stamp = stamp(&self.config.path);
+        stamp.is_none() || stamp != self.stamp
     }
 
     /// Reads the list anew. Whatever is wrong with it, the last good one stays.
     ///
     /// Returns true if the entries are not what they were.
     pub fn refresh(&mut self) -> bool {
+        self.stamp = stamp(&self.config.path);
         match read(&self.config) {
             Ok(list) => {
                 self.refusal = None;
@@ -192,6 +208,11 @@ impl Feed {
             }
         }
     }
+}
+
+fn stamp(path: &Path) -> Option<Stamp> {
+    let file = fs::metadata(path).ok()?;
+    Some((file.dev(), file.ino(), file.mtime(), file.mtime_nsec(), file.size()))
 }
 
 /// Reads and judges the list of a feed.

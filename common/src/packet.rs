@@ -2,7 +2,7 @@
 //!
 //! Reputation asks for the source address alone, so it must be found in every frame that carries
 //! one: behind VLAN tags, in front of any protocol, in every fragment. A frame that no honest
-//! sender makes is not refused here; its [`Defect`] is one of the facts.
+//! sender makes is not refused here; its [`Defect`](crate::packet::Defect) is one of the facts.
 
 /// IANA protocol numbers.
 pub mod protocol;

@@ -1,6 +1,5 @@
 //! What the program costs the kernel: verified instructions, stack and map memory have a budget
 //! that is raised on purpose only.
-#![expect(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
 use std::path::Path;
 

@@ -47,14 +47,8 @@ pub(super) fn attach(
         .ok_or_else(|| DatapathError::Load("the object has no program".to_owned()))?
         .try_into()
         .map_err(|error| DatapathError::Load(chain(&error)))?;
-    for interface in pins.linked() {
-        if !interfaces.iter().any(|wanted| wanted.name == interface) {
-            pins::remove(&pins.link(&interface))?;
-            tracing::info!(interface, "detached: no longer in the configuration");
-        }
-    }
     let indices: Vec<u32> = interfaces.iter().map(index_of).collect::<Result<_>>()?;
-    interfaces
+    let attached = interfaces
         .iter()
         .zip(&indices)
         .map(|(interface, &ifindex)| {
@@ -62,7 +56,15 @@ pub(super) fn attach(
             let (mode, refused) = attach_one(program, pins, interface, ifindex)?;
             Ok(Attached { interface: interface.name.clone(), ifindex, slot, mode, refused })
         })
-        .collect()
+        .collect::<Result<_>>()?;
+    // Last: where an interface cannot be had, those of before stay protected.
+    for interface in pins.linked() {
+        if !interfaces.iter().any(|wanted| wanted.name == interface) {
+            pins::remove(&pins.link(&interface))?;
+            tracing::info!(interface, "detached: no longer in the configuration");
+        }
+    }
+    Ok(attached)
 }
 
 fn index_of(interface: &config::Interface) -> Result<u32> {

@@ -62,7 +62,8 @@ fn mend(output: &str) -> &'static str {
         ),
         (
             &["a password is required", "a terminal is required", "not in the sudoers file"],
-            "This user may not install packages: run `cargo xtask setup` as root once.",
+            "This user may not install packages: let root do the `apt-get` part of docs/toolchain.md, then run `cargo \
+             xtask setup` again.",
         ),
         (&NETWORK_OUT, NETWORK_MEND),
     ];
@@ -105,7 +106,7 @@ mod tests {
         assert_eq!(mend(apt), NETWORK_MEND);
         let cargo = "warning: spurious network error: [6] Could not resolve hostname";
         assert_eq!(mend(cargo), NETWORK_MEND);
-        assert!(mend("sudo: a password is required").contains("as root"));
+        assert!(mend("sudo: a password is required").contains("let root"));
         assert!(mend("error[E0425]: cannot find value").contains("docs/toolchain.md"));
     }
 

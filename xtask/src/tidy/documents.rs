@@ -24,14 +24,17 @@ pub(super) fn decisions(tree: &Tree) -> Vec<Violation> {
 
 /// Finds maps that the documentation does not describe.
 pub(super) fn maps(tree: &Tree) -> Vec<Violation> {
+    const RULE: &str = "every map is described";
     let Some(maps) = tree.file(MAPS) else { return Vec::new() };
-    let doc = tree.file(MAPS_DOC).map_or("", |file| file.text.as_str());
-    let words: Vec<_> = doc.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').collect();
+    let Some(doc) = tree.file(MAPS_DOC) else {
+        return vec![maps.violation(1, RULE, format!("write {MAPS_DOC}: it is missing"))];
+    };
+    let words: Vec<_> = doc.text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_').collect();
     let mend = |name| format!("add `{name}` to {MAPS_DOC}: what it holds, who writes it and who reads it");
     // What cannot be read is told by `homes`.
     let names = source::strings(&maps.text).unwrap_or_default();
     let missing = names.into_iter().filter(|(name, _)| is_map(name) && !words.contains(&name.as_str()));
-    missing.map(|(name, line)| maps.violation(line, "every map is described", mend(name))).collect()
+    missing.map(|(name, line)| maps.violation(line, RULE, mend(name))).collect()
 }
 
 fn is_map(text: &str) -> bool {
@@ -64,7 +67,7 @@ mod tests {
         };
         assert_eq!(lines("| `V4_ROOT` | `COUNTERS` |"), [0usize; 0]);
         assert_eq!(lines("| `V4_ROOT` | `CLASS_COUNTERS` |"), [3]);
-        assert_eq!(maps(&Tree::of(&[code])).len(), 2, "without the document nothing is described");
+        assert_eq!(maps(&Tree::of(&[code])).len(), 1, "the document is missing");
         assert_eq!(maps(&Tree::of(&[])), []);
     }
 }
