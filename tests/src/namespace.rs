@@ -26,7 +26,10 @@ use nix::{
     errno::Errno,
     mount::{MsFlags, mount},
     sched::{CloneFlags, setns, unshare},
-    sys::{prctl, signal::Signal},
+    sys::{
+        prctl,
+        signal::{SigSet, Signal},
+    },
     unistd::{getpid, getppid},
 };
 
@@ -85,6 +88,8 @@ impl Namespace {
             if getppid() != parent {
                 return Err(Errno::ESRCH.into()); // it died before it could be watched
             }
+            // A program inherits the signals that its parent holds back.
+            SigSet::all().thread_unblock()?;
             handles.enter()
         };
         let mut command = Command::new(program);

@@ -2,10 +2,7 @@
 
 use std::{
     process::{Child, Command, ExitStatus},
-    sync::{
-        Mutex, PoisonError,
-        mpsc::{self, Receiver, RecvTimeoutError, Sender},
-    },
+    sync::mpsc::{self, Receiver, RecvTimeoutError, Sender},
     thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
@@ -107,31 +104,19 @@ impl Drop for Process {
     }
 }
 
-type CleanUp = Box<dyn FnOnce() + Send>;
-
-/// What is to be done when this process is asked to end.
-static CLEAN_UPS: Mutex<Vec<CleanUp>> = Mutex::new(Vec::new());
-
 /// Has `clean_up` run when somebody asks this process to end (SIGINT, SIGTERM or SIGHUP), and then
-/// ends it. The first call must come before other threads are started: those that run already
-/// would die of the signal at once, and all with them.
+/// ends it. To be called once, before other threads are started: those that run already would die
+/// of the signal at once, and all with them.
 ///
 /// # Errors
 /// If the signals cannot be held back.
 pub fn on_interrupt(clean_up: impl FnOnce() + Send + 'static) -> Result<()> {
-    let mut clean_ups = CLEAN_UPS.lock().unwrap_or_else(PoisonError::into_inner);
-    clean_ups.push(Box::new(clean_up));
-    if clean_ups.len() > 1 {
-        return Ok(());
-    }
     let signals = SigSet::from_iter([Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP]);
-    // Threads inherit this; programs do not, since `Command` lifts it.
+    // Threads inherit this, and so do programs, unless a `Namespace` runs them.
     signals.thread_block().context("hold back signals")?;
     let wait = move || {
         let Ok(signal) = signals.wait() else { return };
-        for clean_up in CLEAN_UPS.lock().unwrap_or_else(PoisonError::into_inner).drain(..) {
-            clean_up();
-        }
+        clean_up();
         std::process::exit(128 + signal as i32);
     };
     thread::Builder::new().name("interrupt".to_owned()).spawn(wait).context("start a thread")?;

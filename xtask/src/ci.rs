@@ -1,17 +1,19 @@
 //! What CI runs, in the order in which a failure is cheapest.
 
-use anyhow::Result;
+use std::{env, process::Command};
 
-use crate::{
-    demo::{self, Mode},
-    lint, test,
-};
+use anyhow::{Context as _, Result};
+
+use crate::{lint, sh, test};
 
 /// Runs lint, demo and test.
 pub(crate) fn run() -> Result<()> {
     lint::run()?;
-    demo::run(&demo::Args::in_mode(Mode::Native))?;
-    demo::run(&demo::Args::in_mode(Mode::Generic))?;
+    // As a process of its own, like a user: a demonstration takes signals for itself.
+    let program = env::current_exe().context("find this program")?;
+    for mode in ["native", "generic"] {
+        sh::run(Command::new(&program).args(["demo", "--mode", mode]))?;
+    }
     // Last, so that what the test runner says of all tests is the end of the output.
     test::run(&test::Args::all())
 }

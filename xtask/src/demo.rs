@@ -73,13 +73,6 @@ impl fmt::Display for Mode {
     }
 }
 
-impl Args {
-    /// Returns what CI runs: a table, the program attached in `mode`.
-    pub(crate) fn in_mode(mode: Mode) -> Self {
-        Self { json: false, mode, seconds: 5, agent: None }
-    }
-}
-
 /// Runs the demonstration, and fails unless all went as it should.
 pub(crate) fn run(args: &Args) -> Result<()> {
     let agent = if let Some(agent) = &args.agent {

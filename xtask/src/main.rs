@@ -42,7 +42,7 @@ enum Task {
     Lint,
     /// Run every test: native, kernel, network and process.
     Test(test::Args),
-    /// Do what CI does: lint, test, demo.
+    /// Do what CI does: lint, demo, test.
     Ci,
 }
 

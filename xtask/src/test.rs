@@ -31,8 +31,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         tidy::run()?;
         sh::run(sh::command("cargo").args(["test", "--doc", "--workspace", "--locked"]))?;
     }
-    // Tests of the agent as a process run the binary beside them.
-    sh::run(sh::command("cargo").args(["build", "--locked", "--package", "weir"]))?;
+    // Tests of the agent as a process run the binary beside them. The whole workspace, so that the
+    // test build finds its dependencies with the same features.
+    sh::run(sh::command("cargo").args(["build", "--locked", "--workspace"]))?;
     sh::run(nextest()?.args(&args.filter))
 }
 
