@@ -31,9 +31,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         tidy::run()?;
         sh::run(sh::command("cargo").args(["test", "--doc", "--workspace", "--locked"]))?;
     }
-    // Tests of the agent as a process run the binary beside them. The whole workspace, so that the
-    // test build finds its dependencies with the same features.
-    sh::run(sh::command("cargo").args(["build", "--locked", "--workspace"]))?;
+    // Tests of the agent as a process run the binary beside them. Built together with the tests, or
+    // cargo would choose other features for it and build everything twice.
+    sh::run(sh::command("cargo").args(["build", "--locked", "--workspace", "--bins", "--tests"]))?;
     sh::run(nextest()?.args(&args.filter))
 }
 
