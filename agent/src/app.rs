@@ -342,6 +342,7 @@ impl App {
             limit_numbers: self.numbers.clone(),
             limits: built.policy.limits.iter().map(LimitRecord::from).collect(),
             feeds: self.feeds.iter().map(FeedRecord::from).collect(),
+            conflicts: built.conflicts.clone(),
             tables: vec![table("ipv4", built.demand.v4, room.v4), table("ipv6", built.demand.v6, room.v6)],
         };
         View { record, interfaces: self.interfaces.clone(), publish_seconds: took.as_secs_f64() }
@@ -359,6 +360,10 @@ impl App {
             seconds = view.publish_seconds,
             "policy in force"
         );
+        for conflicts in &record.conflicts {
+            tracing::warn!(list = %conflicts.list, entries = conflicts.entries,
+                "the list names what must not be cut off; see `weir status`");
+        }
         self.store(record);
     }
 
@@ -366,21 +371,6 @@ impl App {
         if let Err(error) = record.store(&self.places.state) {
             tracing::error!(%error, directory = %self.places.state.display(),
                 "cannot write the record; enforcement goes on, but `weir explain` will not know the names");
-        }
-    }
-}
-
-impl From<&(u8, crate::config::Limit)> for LimitRecord {
-    fn from((number, limit): &(u8, crate::config::Limit)) -> Self {
-        Self {
-            number: *number,
-            name: limit.name.clone(),
-            service: limit.service.clone(),
-            dimension: limit.dimension.as_str().to_owned(),
-            rate: limit.rate,
-            burst: limit.burst,
-            ipv6_prefix: limit.v6_bits,
-            enforce: limit.enforce,
         }
     }
 }

@@ -12,12 +12,20 @@ use serde::Serialize;
 
 use crate::{
     app::{self, AppError, Places},
-    config::{Config, ConfigError},
+    config::{Config, ConfigError, Port},
     datapath::{DatapathError, Pins},
     explain,
     feed::{self, Feed},
+    host,
     output::{self, Format, table},
-    policy::{Policy, classes::Classes, compile::Demand, limits::LimitNumbers, merge},
+    policy::{
+        Policy,
+        classes::Classes,
+        compile::Demand,
+        limits::LimitNumbers,
+        merge,
+        protect::{self, Conflicts},
+    },
     record::Record,
     status, telemetry,
 };
@@ -70,6 +78,9 @@ enum Command {
         /// The address.
         #[arg(value_name = "IP")]
         address: IpAddr,
+        /// The port that a packet from there is for, like 443/tcp; it decides which limits hold.
+        #[arg(long, value_name = "PORT")]
+        port: Option<Port>,
         #[command(flatten)]
         output: Output,
     },
@@ -147,8 +158,8 @@ fn run(cli: Cli) -> Result<ExitCode, CliError> {
         Command::Status { output } => {
             output::print(output.output, &status::read(&pins, &cli.state)?, status::text);
         }
-        Command::Explain { address, output } => {
-            let explanation = explain::explain(&pins, &cli.state, address)?;
+        Command::Explain { address, port, output } => {
+            let explanation = explain::explain(&pins, &cli.state, address, port)?;
             output::print(output.output, &explanation, explain::text);
         }
         Command::Unload { output } => unload(&pins, &cli.state, output.output)?,
@@ -168,6 +179,8 @@ struct Checked {
     problems: Option<ConfigError>,
     /// Its lists.
     feeds: Vec<CheckedFeed>,
+    /// Entries of lists that have no effect, because they name what must not be cut off.
+    conflicts: Vec<Conflicts>,
     /// Slots that all lists together take.
     ipv4_entries: u64,
     /// Likewise.
@@ -194,6 +207,7 @@ fn check(path: &Path, format: Format) -> Result<ExitCode, CliError> {
                 config: path.to_owned(),
                 problems: Some(error),
                 feeds: Vec::new(),
+                conflicts: Vec::new(),
                 ipv4_entries: 0,
                 ipv6_entries: 0,
             };
@@ -219,7 +233,8 @@ fn check(path: &Path, format: Format) -> Result<ExitCode, CliError> {
         });
         feeds.push(Feed { entries: list.entries.into(), ..Feed::new(config) });
     }
-    let policy = Policy::new(&config, &feeds, &mut LimitNumbers::default());
+    let protected = host::protected(&config.management);
+    let policy = Policy::new(&config, &feeds, &protected, &mut LimitNumbers::default());
     let merged = merge::merge(&policy.lists, &mut Classes::default()).map_err(AppError::from)?;
     let demand = Demand::of(&merged);
     let checked = Checked {
@@ -227,6 +242,7 @@ fn check(path: &Path, format: Format) -> Result<ExitCode, CliError> {
         config: path.to_owned(),
         problems: None,
         feeds: rows,
+        conflicts: protect::conflicts(&policy.lists, &protected),
         ipv4_entries: demand.v4,
         ipv6_entries: demand.v6,
     };
@@ -250,6 +266,7 @@ fn check_text(checked: &Checked) -> String {
         let header = &["FEED", "IPV4", "IPV6", "REJECTED", "TOO WIDE", "STATE"];
         _ = write!(text, "\n{}", table(header, rows));
     }
+    text.push_str(&protect::text(&checked.conflicts));
     _ = writeln!(text, "\n{} IPv4 and {} IPv6 table entries", checked.ipv4_entries, checked.ipv6_entries);
     text
 }

@@ -13,13 +13,18 @@ use std::{
     fs,
     net::SocketAddr,
     path::{Path, PathBuf},
+    str::FromStr,
 };
 
 pub use error::ConfigError;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 pub use unit::{Bytes, Rate};
-use weir_common::{control::Malformed, gcra::Profile, limit::Dimension};
+use weir_common::{
+    control::Malformed,
+    gcra::Profile,
+    limit::{Dimension, PROFILES, Scope},
+};
 
 /// Largest configuration file that is read.
 const FILE_BYTES_MAX: u64 = 4 << 20;
@@ -35,6 +40,10 @@ pub struct Config {
     pub services: Vec<Service>,
     /// Sources that always pass.
     pub allow: Vec<IpNet>,
+    /// Trusted integrations: no list drops them, and limits hold them to the partner profile.
+    pub partners: Vec<IpNet>,
+    /// What must stay reachable whatever lists and bans say.
+    pub management: Management,
     /// Lists of sources.
     pub feeds: Vec<Feed>,
     /// Limits on services.
@@ -117,6 +126,27 @@ pub enum Protocol {
     Udp,
 }
 
+impl FromStr for Port {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let range: validate::PortRange = text.parse()?;
+        if range.first != range.last {
+            return Err("one port, not a range".to_owned());
+        }
+        Ok(Self { number: range.first, protocol: range.protocol })
+    }
+}
+
+/// From where, and on which ports, the host is managed.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Management {
+    /// Sources that always pass.
+    pub sources: Vec<IpNet>,
+    /// Ports that no list and no ban cuts off.
+    pub ports: Vec<Port>,
+}
+
 /// A list of sources.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Feed {
@@ -151,6 +181,12 @@ pub enum FeedAction {
     Drop,
     /// They are counted, and pass.
     Observe,
+    /// Limits hold them to the suspicious profile.
+    Suspicious,
+    /// No other list drops them, and limits hold them to the partner profile.
+    Partner,
+    /// They always pass.
+    Allow,
 }
 
 /// A limit on a service, in one dimension.
@@ -158,20 +194,29 @@ pub enum FeedAction {
 pub struct Limit {
     /// Its name, also in metrics. A limit with several dimensions has the dimension added.
     pub name: String,
-    /// The service that it stands on.
-    pub service: String,
+    /// The service that it stands on; nothing: control packets of all services.
+    pub service: Option<String>,
     /// What it counts.
     pub dimension: Dimension,
+    /// Rate and burst for each of [`weir_common::limit::PROFILE_NAMES`].
+    pub paces: [Pace; PROFILES],
+    /// Whose packets are counted together.
+    pub scope: Scope,
+    /// The soft band: packets that use more than so many 256ths of the burst are reported. 0: none.
+    pub soft: u8,
+    /// Whether it drops, or only counts what it would drop.
+    pub enforce: Enforce,
+}
+
+/// A rate and a burst.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Pace {
     /// Units a second.
     pub rate: f64,
     /// Units at once.
     pub burst: u64,
     /// The same for the kernel.
     pub profile: Profile,
-    /// First bits of an IPv6 address that make one source.
-    pub v6_bits: u8,
-    /// Whether it drops, or only counts what it would drop.
-    pub enforce: Enforce,
 }
 
 /// Where the agent listens.
@@ -256,7 +301,7 @@ limits: [{name: per-source, service: https, packets: {rate: 1000/s, burst: 2000}
         let config = parse(SMALLEST).unwrap();
         assert_eq!(config.enforce, Enforce::Enforce);
         assert_eq!(config.allow.len(), 1);
-        assert_eq!(config.limits[0].burst, 2000);
+        assert_eq!(config.limits[0].paces[0].burst, 2000);
     }
 
     #[test]

@@ -18,6 +18,8 @@ mod query;
 pub mod attach;
 /// Waits until no packet is judged by what was in force before.
 mod grace;
+/// Bans and manual rules.
+pub mod rules;
 /// Counters, added up over CPUs.
 pub mod counters;
 /// Sampled packets, as they come.

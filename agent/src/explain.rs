@@ -1,22 +1,32 @@
-//! Why an address gets what it gets: the kernel's own lookup over the kernel's own memory.
+//! Why an address gets what it gets: the kernel's own code over the kernel's own memory.
+//!
+//! A packet from the address is judged by the stages of the kernel program. Only what they would
+//! write is not written, so asking costs the source nothing.
+
+/// A packet to ask with.
+mod packet;
 
 use std::{fmt::Write as _, net::IpAddr, path::Path};
 
 use serde::Serialize;
 use weir_common::{
     addr::Address,
-    class::{self, Action, Class, NONE},
+    class::Action,
     control::{self, Global},
-    gcra::{self, Key},
-    line::Memory,
-    table,
+    counter::Outcome,
+    gcra::{self, Clock, Key},
+    limit::PROFILE_NAMES,
+    line::{Line, Memory, Word},
+    map::Map,
+    overlay::{FOREVER, Rule, Sentence},
 };
+use weir_ebpf::{Case, World, judge};
 
 use crate::{
-    config::Enforce,
+    config::Port,
     datapath::{DatapathError, Pins, clock, memory::Mapped},
     policy::Origin,
-    record::Record,
+    record::{LimitRecord, Record},
 };
 
 /// What decides about an address.
@@ -24,9 +34,9 @@ use crate::{
 pub struct Explanation {
     /// The address.
     pub address: IpAddr,
-    /// What its packets get by reputation: `pass`, `drop` or `would_drop`.
+    /// What a packet gets: `pass`, `drop` or `would_drop`.
     pub verdict: &'static str,
-    /// Why: `allow`, `feed`, `observe` or `clean`.
+    /// Why, as in metrics.
     pub reason: &'static str,
     /// In words.
     pub summary: String,
@@ -36,8 +46,25 @@ pub struct Explanation {
     pub class: u16,
     /// The policy drops nothing.
     pub shadow: bool,
+    /// To which profile limits hold it.
+    pub profile: &'static str,
+    /// The ban, or the manual rule, that covers it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rule: Option<RuleFound>,
     /// Limits that it may meet, and what it owes them.
     pub limits: Vec<Bucket>,
+}
+
+/// A ban or a manual rule.
+#[derive(Debug, Serialize)]
+pub struct RuleFound {
+    /// `ban`, `allow` or `limit`.
+    pub does: &'static str,
+    /// Counts what it would drop.
+    pub shadow: bool,
+    /// Seconds until it ends; nothing: it has no end.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub seconds_left: Option<u64>,
 }
 
 /// A limit and a source.
@@ -45,11 +72,11 @@ pub struct Explanation {
 pub struct Bucket {
     /// The limit.
     pub limit: String,
-    /// The service that it stands on.
-    pub service: String,
+    /// The service that it stands on; nothing: control packets of all services.
+    pub service: Option<String>,
     /// What it counts.
     pub dimension: String,
-    /// Units a second.
+    /// Units a second, in the profile of the source.
     pub rate: f64,
     /// Units at once.
     pub burst: u64,
@@ -73,92 +100,135 @@ pub enum ExplainError {
     NoPolicy,
 }
 
-/// Explains what the kernel does with `address`.
+/// The kernel's memory, in which nothing is written.
+struct Onlooker<'m> {
+    memory: &'m Mapped,
+    now: u64,
+}
+
+impl Memory for Onlooker<'_> {
+    fn line(&self, map: Map, index: u32) -> Option<&Line> {
+        self.memory.line(map, index)
+    }
+
+    /// As if it were written.
+    fn compare_exchange(&self, _word: &Word, current: u64, _new: u64) -> u64 {
+        current
+    }
+}
+
+impl Clock for Onlooker<'_> {
+    fn coarse(&self) -> u64 {
+        self.now
+    }
+
+    fn precise(&self) -> u64 {
+        self.now
+    }
+}
+
+impl World for Onlooker<'_> {
+    fn dither(&self) -> u32 {
+        0
+    }
+}
+
+/// Explains what the kernel does with a packet from `address` to `port`; without one, to a port
+/// that belongs to no service.
 ///
 /// # Errors
 /// [`ExplainError`]
-pub fn explain(pins: &Pins, state: &Path, address: IpAddr) -> Result<Explanation, ExplainError> {
+pub fn explain(
+    pins: &Pins,
+    state: &Path,
+    address: IpAddr,
+    port: Option<Port>,
+) -> Result<Explanation, ExplainError> {
     if !pins.exist() {
         return Err(ExplainError::NotLoaded);
     }
     let memory = Mapped::open(pins)?;
     let record = Record::load(state);
-    let generation = control::generation(&memory);
-    let policy = control::Policy::load(&memory, generation).ok_or(ExplainError::NoPolicy)?;
     let global = Global::load(&memory).ok_or(ExplainError::NoPolicy)?;
+    control::Policy::load(&memory, control::generation(&memory)).ok_or(ExplainError::NoPolicy)?;
+    let world = Onlooker { memory: &memory, now: clock::now_us(&memory) };
     let source = Address::from(address);
-    let id = table::lookup(&memory, generation, &policy, source);
-    let listing = class::load(&memory, generation, id);
+    let mut case = Case::OPEN;
+    judge(&world, &packet::from(source, port).as_slice(), &mut case);
     let listed_by = record
         .as_ref()
-        .and_then(|record| record.classes.get(usize::from(id).checked_sub(1)?))
+        .and_then(|record| record.classes.get(usize::from(case.class).checked_sub(1)?))
         .map(|spec| spec.origins.clone())
         .unwrap_or_default();
-    let (verdict, reason) = verdict(id, listing, policy.shadow);
-    let limits = match (listing.action, record) {
-        // Passes or ends before any limit is asked.
-        (Action::Allow, _) | (_, None) => Vec::new(),
-        (Action::Drop | Action::Observe, Some(record)) => buckets(&memory, &global, source, &record),
+    let allowed = case.listing.action == Action::Allow
+        || case.rule.is_some_and(|rule| rule.sentence == Sentence::Allow);
+    let limits = match record {
+        // An allowed source passes before any limit is asked.
+        Some(record) if !allowed => {
+            record.limits.iter().map(|limit| bucket(&world, &global, &case, limit)).collect()
+        }
+        Some(_) | None => Vec::new(),
     };
-    let summary = summary(verdict, &listed_by, policy.shadow, &limits);
     Ok(Explanation {
         address: source.into(),
-        verdict,
-        reason,
-        summary,
+        verdict: case.outcome.as_str(),
+        reason: case.reason.as_str(),
+        summary: summary(&case, &listed_by, &limits),
         listed_by,
-        class: id,
-        shadow: policy.shadow,
+        class: case.class,
+        shadow: case.policy.shadow,
+        profile: PROFILE_NAMES.get(usize::from(case.listing.profile)).copied().unwrap_or("unknown"),
+        rule: case.rule.map(|rule| found(rule, world.now)),
         limits,
     })
 }
 
-fn verdict(id: u16, listing: Class, shadow: bool) -> (&'static str, &'static str) {
-    match listing.action {
-        Action::Allow => ("pass", "allow"),
-        Action::Drop if shadow || listing.shadow => ("would_drop", "feed"),
-        Action::Drop => ("drop", "feed"),
-        Action::Observe if id == NONE => ("pass", "clean"),
-        Action::Observe => ("pass", "observe"),
+fn found(rule: Rule, now: u64) -> RuleFound {
+    RuleFound {
+        does: match rule.sentence {
+            Sentence::Drop => "ban",
+            Sentence::Allow => "allow",
+            Sentence::Limit => "limit",
+        },
+        shadow: rule.shadow,
+        seconds_left: (rule.until != FOREVER).then(|| rule.until.saturating_sub(now).div_ceil(1_000_000)),
     }
 }
 
-fn buckets(memory: &impl Memory, global: &Global, source: Address, record: &Record) -> Vec<Bucket> {
-    let now = clock::now_us(memory);
-    record
-        .limits
-        .iter()
-        .map(|limit| {
-            let key = Key::new(global, source, limit.number, limit.ipv6_prefix);
-            #[expect(clippy::cast_precision_loss, reason = "at most 71 minutes in µs")]
-            let owed = gcra::owed(memory, key, now) as f64;
-            let used = owed * limit.rate / 1e6;
-            #[expect(clippy::cast_precision_loss, reason = "a burst is earned within an hour")]
-            let burst = limit.burst as f64;
-            Bucket {
-                limit: limit.name.clone(),
-                service: limit.service.clone(),
-                dimension: limit.dimension.clone(),
-                rate: limit.rate,
-                burst: limit.burst,
-                used: (used * 10.0).round() / 10.0,
-                over: used + 1.0 > burst + 0.01,
-            }
-        })
-        .collect()
+fn bucket(world: &Onlooker<'_>, global: &Global, case: &Case, limit: &LimitRecord) -> Bucket {
+    let key = Key::new(global, case.packet.source, limit.number, limit.scope());
+    let pace = limit.paces.get(usize::from(case.listing.profile)).unwrap_or(&limit.paces[0]);
+    #[expect(clippy::cast_precision_loss, reason = "at most 71 minutes in µs")]
+    let owed = gcra::owed(world, key, world.now) as f64;
+    let used = owed * pace.rate / 1e6;
+    #[expect(clippy::cast_precision_loss, reason = "a burst is earned within an hour")]
+    let burst = pace.burst as f64;
+    Bucket {
+        limit: limit.name.clone(),
+        service: limit.service.clone(),
+        dimension: limit.dimension.clone(),
+        rate: pace.rate,
+        burst: pace.burst,
+        used: (used * 10.0).round() / 10.0,
+        over: used + 1.0 > burst + 0.01,
+    }
 }
 
-fn summary(verdict: &str, listed_by: &[Origin], shadow: bool, limits: &[Bucket]) -> String {
+fn summary(case: &Case, listed_by: &[Origin], limits: &[Bucket]) -> String {
     let lists = listed_by.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
-    let mut text = match (verdict, listed_by.is_empty()) {
-        ("drop", _) => format!("dropped: listed by {lists}"),
-        ("would_drop", _) if shadow => {
-            format!("passes, because the policy is in shadow mode: listed by {lists}")
+    let because = match case.rule.map(|rule| rule.sentence) {
+        Some(Sentence::Drop) => "banned".to_owned(),
+        Some(Sentence::Allow) => "allowed by a manual rule".to_owned(),
+        Some(Sentence::Limit) | None if lists.is_empty() => "in no list".to_owned(),
+        Some(Sentence::Limit) | None => format!("listed by {lists}"),
+    };
+    let mut text = match case.outcome {
+        Outcome::Drop => format!("dropped ({}): {because}", case.reason.as_str()),
+        Outcome::WouldDrop if case.policy.shadow => {
+            format!("passes, because the policy is in shadow mode: {because}")
         }
-        ("would_drop", _) => format!("passes, because the list is in shadow mode: listed by {lists}"),
-        (_, true) => "in no list".to_owned(),
-        (_, false) if listed_by.contains(&Origin::Allow) => format!("passes: {lists}"),
-        (_, false) => format!("observed: listed by {lists}"),
+        Outcome::WouldDrop => format!("passes, because the rule is in shadow mode: {because}"),
+        Outcome::Pass => format!("passes ({}): {because}", case.reason.as_str()),
     };
     for bucket in limits.iter().filter(|bucket| bucket.over) {
         _ = write!(text, "; over limit {}", bucket.limit);
@@ -170,12 +240,19 @@ fn summary(verdict: &str, listed_by: &[Origin], shadow: bool, limits: &[Bucket])
 #[must_use]
 pub fn text(explanation: &Explanation) -> String {
     let mut text = format!("{}  {}\n", explanation.address, explanation.summary);
+    if let Some(rule) = &explanation.rule {
+        let end = match rule.seconds_left {
+            Some(seconds) => format!("for {seconds} s more"),
+            None => "without an end".to_owned(),
+        };
+        _ = writeln!(text, "  {}{} {end}", rule.does, if rule.shadow { " (shadow)" } else { "" });
+    }
     for bucket in &explanation.limits {
         _ = writeln!(
             text,
             "  limit {} on {}: {} of {} {} used, {}/s{}",
             bucket.limit,
-            bucket.service,
+            bucket.service.as_deref().unwrap_or("all services"),
             bucket.used,
             bucket.burst,
             bucket.dimension,
@@ -184,13 +261,4 @@ pub fn text(explanation: &Explanation) -> String {
         );
     }
     text
-}
-
-/// Returns the word for a mode of enforcement.
-#[must_use]
-pub fn enforce(enforce: Enforce) -> &'static str {
-    match enforce {
-        Enforce::Shadow => "shadow",
-        Enforce::Enforce => "enforce",
-    }
 }

@@ -5,6 +5,7 @@
 //!
 //! ```text
 //! config ─┐
+//! host ───┤
 //! feed ───┴► policy: merge ► compile ─► datapath: publish ═► kernel ═► counters, events ─► telemetry
 //!                                            └► record ─► status, explain
 //! ```
@@ -13,6 +14,8 @@
 pub mod config;
 /// What the lists say: one parser a format, and the guards in front of it.
 pub mod feed;
+/// What this host needs to be reached and to work.
+pub mod host;
 /// From configuration and lists to classes and prefixes, and from those to table lines. Pure.
 pub mod policy;
 /// The only door to the kernel.

@@ -5,6 +5,8 @@
 pub mod classes;
 /// The numbers behind which the kernel knows limits.
 pub mod limits;
+/// What lists must not cut off, and which of them tried.
+pub mod protect;
 /// Several lists into one list of prefixes, each with a class.
 pub mod merge;
 /// A policy into lines.
@@ -12,8 +14,13 @@ pub mod compile;
 
 use std::{fmt, sync::Arc};
 
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
-use weir_common::{class::Action, control::Malformed};
+use weir_common::{
+    class::Action,
+    control::Malformed,
+    limit::{DEFAULT, PARTNER, SUSPICIOUS},
+};
 
 use crate::{
     config::{self, Config, FeedAction},
@@ -32,6 +39,8 @@ pub struct Policy {
     pub lists: Vec<List>,
     /// Services that limits stand on.
     pub services: Vec<config::Service>,
+    /// Ports that no list and no ban cuts off.
+    pub management: Vec<config::Port>,
     /// Limits and the numbers by which the kernel knows them.
     pub limits: Vec<(u8, config::Limit)>,
 }
@@ -45,6 +54,8 @@ pub struct List {
     pub action: Action,
     /// Counts what it would do.
     pub shadow: bool,
+    /// To which profile limits hold its sources; see [`weir_common::limit::PROFILE_NAMES`].
+    pub profile: u8,
     /// Its sources.
     pub entries: Arc<Entries>,
 }
@@ -55,57 +66,118 @@ pub struct List {
 pub enum Origin {
     /// The `allow` of the configuration.
     Allow,
+    /// The `partners` of the configuration.
+    Partners,
+    /// What the host needs to be reached and to work, whatever lists say.
+    Protected(Protected),
     /// The feed of this name.
     Feed(String),
+}
+
+/// What lists must not cut off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Protected {
+    /// From where the host is managed: `management.sources` of the configuration.
+    Management,
+    /// An address of this host.
+    Own,
+    /// The way out of its networks.
+    Gateway,
+    /// Who resolves names for it.
+    Resolver,
+    /// Link-local addresses (RFC 3927, RFC 4291): neighbours, routers, cloud metadata.
+    LinkLocal,
+}
+
+impl Protected {
+    /// Returns what it is called in output.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Management => "management",
+            Self::Own => "own address",
+            Self::Gateway => "gateway",
+            Self::Resolver => "resolver",
+            Self::LinkLocal => "link-local",
+        }
+    }
 }
 
 impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Allow => f.write_str("allow"),
+            Self::Partners => f.write_str("partners"),
+            Self::Protected(what) => f.write_str(what.as_str()),
             Self::Feed(name) => write!(f, "feed {name}"),
         }
     }
 }
 
 impl Policy {
-    /// Returns the policy of a configuration and the present lists of its feeds.
+    /// Returns the policy of a configuration and the present lists of its feeds. `protected` are
+    /// sources that nothing may cut off.
     #[must_use]
-    pub fn new(config: &Config, feeds: &[Feed], numbers: &mut LimitNumbers) -> Self {
-        let allow = List {
-            origin: Origin::Allow,
-            action: Action::Allow,
+    pub fn new(
+        config: &Config,
+        feeds: &[Feed],
+        protected: &[(Protected, IpNet)],
+        numbers: &mut LimitNumbers,
+    ) -> Self {
+        let inline = |origin, action, profile, prefixes: &[IpNet]| List {
+            origin,
+            action,
             shadow: false,
-            entries: Arc::new(allow_entries(&config.allow)),
+            profile,
+            entries: Arc::new(entries(prefixes)),
         };
-        let of_feed = |feed: &Feed| List {
-            origin: Origin::Feed(feed.config.name.clone()),
-            action: match feed.config.action {
-                FeedAction::Drop => Action::Drop,
-                FeedAction::Observe => Action::Observe,
-            },
-            shadow: feed.config.enforce.is_shadow(),
-            entries: Arc::clone(&feed.entries),
-        };
+        let mut lists: Vec<List> = protect::grouped(protected)
+            .map(|(what, prefixes)| inline(Origin::Protected(what), Action::Allow, DEFAULT, &prefixes))
+            .collect();
+        lists.push(inline(Origin::Allow, Action::Allow, DEFAULT, &config.allow));
+        lists.push(inline(Origin::Partners, Action::Observe, PARTNER, &config.partners));
+        lists.extend(feeds.iter().map(List::of_feed));
         Self {
             shadow: config.enforce.is_shadow(),
             malformed: config.malformed,
-            lists: std::iter::once(allow).chain(feeds.iter().map(of_feed)).collect(),
+            lists,
             services: config.services.clone(),
+            management: config.management.ports.clone(),
             limits: numbers.assign(&config.limits),
         }
     }
 }
 
-fn allow_entries(prefixes: &[ipnet::IpNet]) -> Entries {
+impl List {
+    fn of_feed(feed: &Feed) -> Self {
+        let shadow = feed.config.enforce.is_shadow();
+        let (action, profile) = match feed.config.action {
+            FeedAction::Drop => (Action::Drop, DEFAULT),
+            FeedAction::Allow => (Action::Allow, DEFAULT),
+            FeedAction::Partner => (Action::Observe, PARTNER),
+            FeedAction::Suspicious if !shadow => (Action::Observe, SUSPICIOUS),
+            FeedAction::Suspicious | FeedAction::Observe => (Action::Observe, DEFAULT),
+        };
+        Self {
+            origin: Origin::Feed(feed.config.name.clone()),
+            action,
+            shadow,
+            profile,
+            entries: Arc::clone(&feed.entries),
+        }
+    }
+}
+
+fn entries(prefixes: &[IpNet]) -> Entries {
     use weir_common::addr::Address;
     let mut entries = Entries::default();
     for prefix in prefixes {
         let length = prefix.prefix_len();
         match (Address::from(prefix.addr()), prefix) {
-            (Address::V4(bits), ipnet::IpNet::V4(_)) => entries.v4.push((bits, length)),
+            (Address::V4(bits), IpNet::V4(_)) => entries.v4.push((bits, length)),
             // v4-mapped; the lookup folds such sources into IPv4.
-            (Address::V4(bits), ipnet::IpNet::V6(_)) => entries.v4.push((bits, length.saturating_sub(96))),
+            (Address::V4(bits), IpNet::V6(_)) => entries.v4.push((bits, length.saturating_sub(96))),
             (Address::V6(bits), _) => entries.v6.push((bits, length)),
         }
     }

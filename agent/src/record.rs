@@ -10,12 +10,15 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
-use weir_common::ABI_VERSION;
+use weir_common::{
+    ABI_VERSION,
+    limit::{PROFILES, Scope},
+};
 
 use crate::{
-    config::{Enforce, FeedAction},
+    config::{self, Enforce, FeedAction},
     feed::Feed,
-    policy::{classes::ClassSpec, limits::LimitNumbers},
+    policy::{classes::ClassSpec, limits::LimitNumbers, protect::Conflicts},
 };
 
 const FILE: &str = "enforced.json";
@@ -39,6 +42,9 @@ pub struct Record {
     pub limits: Vec<LimitRecord>,
     /// Feeds.
     pub feeds: Vec<FeedRecord>,
+    /// Entries of lists that have no effect, because they name what must not be cut off.
+    #[serde(default)]
+    pub conflicts: Vec<Conflicts>,
     /// Entries of the tables, and how many they are meant for.
     pub tables: Vec<TableRecord>,
 }
@@ -50,18 +56,53 @@ pub struct LimitRecord {
     pub number: u8,
     /// Its name.
     pub name: String,
-    /// The service that it stands on.
-    pub service: String,
-    /// `packets`, `bytes` or `connections`.
+    /// The service that it stands on; nothing: control packets of all services.
+    pub service: Option<String>,
+    /// `packets`, `bytes`, `connections` or `control`.
     pub dimension: String,
+    /// Rate and burst for each of [`weir_common::limit::PROFILE_NAMES`].
+    pub paces: [PaceRecord; PROFILES],
+    /// First bits of an IPv4 address that make one source. 0: all sources are one.
+    pub ipv4_prefix: u8,
+    /// First bits of an IPv6 address that make one source.
+    pub ipv6_prefix: u8,
+    /// The soft band: the share of the burst, in 256ths, above which packets are reported. 0: none.
+    pub soft: u8,
+    /// Whether it drops.
+    pub enforce: Enforce,
+}
+
+/// A rate and a burst.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct PaceRecord {
     /// Units a second.
     pub rate: f64,
     /// Units at once.
     pub burst: u64,
-    /// First bits of an IPv6 address that make one source.
-    pub ipv6_prefix: u8,
-    /// Whether it drops.
-    pub enforce: Enforce,
+}
+
+impl LimitRecord {
+    /// Returns which sources share a bucket.
+    #[must_use]
+    pub fn scope(&self) -> Scope {
+        Scope { v4_bits: self.ipv4_prefix, v6_bits: self.ipv6_prefix }
+    }
+}
+
+impl From<&(u8, config::Limit)> for LimitRecord {
+    fn from((number, limit): &(u8, config::Limit)) -> Self {
+        Self {
+            number: *number,
+            name: limit.name.clone(),
+            service: limit.service.clone(),
+            dimension: limit.dimension.as_str().to_owned(),
+            paces: limit.paces.map(|pace| PaceRecord { rate: pace.rate, burst: pace.burst }),
+            ipv4_prefix: limit.scope.v4_bits,
+            ipv6_prefix: limit.scope.v6_bits,
+            soft: limit.soft,
+            enforce: limit.enforce,
+        }
+    }
 }
 
 /// A feed in force.

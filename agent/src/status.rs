@@ -9,6 +9,7 @@ use weir_common::{control, line::Memory as _, map::Map};
 use crate::{
     datapath::{DatapathError, Pins, attach, counters::Counters, memory::Mapped},
     output::table,
+    policy::protect::{self, Conflicts},
     record::{FeedRecord, Record, TableRecord},
     telemetry::metrics,
 };
@@ -29,6 +30,8 @@ pub struct Status {
     pub interfaces: Vec<Interface>,
     /// Feeds, as of the last publication.
     pub feeds: Vec<FeedRecord>,
+    /// Entries of lists that have no effect, because they name what must not be cut off.
+    pub conflicts: Vec<Conflicts>,
     /// Tables, likewise.
     pub tables: Vec<TableRecord>,
     /// Packets since the maps were made.
@@ -74,6 +77,7 @@ pub fn read(pins: &Pins, state: &Path) -> Result<Status, DatapathError> {
             publication: 0,
             interfaces: Vec::new(),
             feeds: Vec::new(),
+            conflicts: Vec::new(),
             tables: Vec::new(),
             packets: Vec::new(),
         });
@@ -115,6 +119,7 @@ pub fn read(pins: &Pins, state: &Path) -> Result<Status, DatapathError> {
             .map(|interface| Interface { mode: attach::mode_of(&interface).map(metrics::mode), interface })
             .collect(),
         feeds: record.as_ref().map(|record| record.feeds.clone()).unwrap_or_default(),
+        conflicts: record.as_ref().map(|record| record.conflicts.clone()).unwrap_or_default(),
         tables: record.map(|record| record.tables).unwrap_or_default(),
         packets,
     })
@@ -154,6 +159,7 @@ pub fn text(status: &Status) -> String {
     if !status.feeds.is_empty() {
         _ = write!(text, "\n{}", table(&["FEED", "IPV4", "IPV6", "STATE"], feeds));
     }
+    text.push_str(&protect::text(&status.conflicts));
     let packets = status.packets.iter().map(|row| {
         vec![
             row.interface.clone(),

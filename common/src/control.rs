@@ -72,6 +72,15 @@ impl Global {
         })
     }
 
+    /// Reads the length of a jiffy alone; 0 where the map is empty.
+    #[inline(always)]
+    pub fn load_tick(memory: &impl Memory) -> u64 {
+        match memory.line(Map::Control, 0) {
+            Some(line) => line.word(global::TICK).load(),
+            None => 0,
+        }
+    }
+
     /// Writes the settings.
     pub fn store(self, line: &Line) {
         line.word(global::ABI).store(u64::from(self.abi) | u64::from(self.limiter_bits) << 32);

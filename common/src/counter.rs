@@ -69,6 +69,46 @@ impl Outcome {
     }
 }
 
+/// What a limit said of a packet.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[repr(u8)]
+pub enum Answer {
+    /// Within the limit.
+    Within = 0,
+    /// Over it, and dropped.
+    Drop = 1,
+    /// Over it, and passed, because the limit is in shadow mode.
+    WouldDrop = 2,
+    /// Within the limit, and in its soft band: little of the burst is left.
+    Near = 3,
+}
+
+impl Answer {
+    /// All answers, by number.
+    pub const ALL: [Self; 4] = [Self::Within, Self::Drop, Self::WouldDrop, Self::Near];
+
+    /// Returns the name used in metrics and output.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Within => "pass",
+            Self::Drop => "drop",
+            Self::WouldDrop => "would_drop",
+            Self::Near => "near",
+        }
+    }
+
+    /// Returns what a limit says that does `outcome` to packets over it.
+    #[inline(always)]
+    #[must_use]
+    pub const fn over(outcome: Outcome) -> Self {
+        match outcome {
+            Outcome::Drop => Self::Drop,
+            Outcome::Pass | Outcome::WouldDrop => Self::WouldDrop,
+        }
+    }
+}
+
 /// Entries of the counter map.
 pub const COUNTERS: u32 =
     INTERFACES * Family::ALL.len() as u32 * Outcome::ALL.len() as u32 * Reason::CAPACITY;
@@ -97,8 +137,8 @@ pub const fn class_index(id: ClassId, outcome: Outcome) -> u32 {
 /// Returns where packets that met `limit` are counted.
 #[inline(always)]
 #[must_use]
-pub const fn limit_index(limit: u8, outcome: Outcome) -> u32 {
-    limit as u32 * 4 + outcome as u32
+pub const fn limit_index(limit: u8, answer: Answer) -> u32 {
+    limit as u32 * 4 + answer as u32
 }
 
 /// What a CPU keeps for itself, and the agent adds up.

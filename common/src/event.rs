@@ -4,7 +4,7 @@ use core::net::{IpAddr, Ipv6Addr};
 
 use crate::{
     addr::{Address, V6},
-    counter::Outcome,
+    counter::{Answer, Outcome},
     verdict::Reason,
 };
 
@@ -36,8 +36,10 @@ pub struct Event {
     pub protocol: u8,
     /// Limit that spoke, 0 without.
     pub limit: u8,
+    /// [`Answer`] of that limit.
+    pub answer: u8,
     /// Zero.
-    pub reserved: [u8; 6],
+    pub reserved: [u8; 5],
 }
 
 impl Event {
@@ -74,10 +76,12 @@ impl Event {
             outcome: bytes[39],
             protocol: bytes[40],
             limit: bytes[41],
-            reserved: [0; 6],
+            answer: bytes[42],
+            reserved: [0; 5],
         };
         Reason::from_wire(event.reason)?;
         Outcome::ALL.get(usize::from(event.outcome))?;
+        Answer::ALL.get(usize::from(event.answer))?;
         Some(event)
     }
 

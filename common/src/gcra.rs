@@ -13,9 +13,10 @@
 //! they share with their network (the valve): never amnesty, no eviction.
 
 use crate::{
-    addr::{Address, V6},
+    addr::{Address, V6, network_v4},
     control::{Global, Seed},
     keyed,
+    limit::Scope,
     line::{Line, Memory, WORDS, Word},
     map::{Map, VALVE_LINES},
 };
@@ -123,11 +124,32 @@ pub trait Clock {
     fn precise(&self) -> u64;
 }
 
+/// What a bucket may owe, in µs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bounds {
+    /// τ: more than this is over the limit.
+    pub tolerance: u64,
+    /// More than this is within the limit, and reported.
+    pub soft: u64,
+    /// The longest tolerance that any profile of the limit has: no bucket of the limit owes more.
+    pub longest: u64,
+}
+
+impl Bounds {
+    /// Returns the bounds of a limit that has one profile and no soft band.
+    #[must_use]
+    pub const fn of(profile: Profile) -> Self {
+        Self { tolerance: profile.tolerance, soft: u64::MAX, longest: profile.tolerance }
+    }
+}
+
 /// What became of a packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Charge {
     /// It is within the limit and has been charged.
     Admitted,
+    /// The same, in the soft band.
+    Near,
     /// It is over the limit.
     Over,
     /// It was charged to the shared bucket, or refused by it.
@@ -146,11 +168,15 @@ pub struct Key {
 }
 
 impl Key {
-    /// Returns the place of `source` under limit `id`. IPv4 sources have a bucket each, IPv6
-    /// sources share that of their first `v6_bits` bits (at most 64).
+    /// Returns the place of `source` under limit `id`, whose buckets stand for `scope`.
     #[inline(always)]
     #[must_use]
-    pub const fn new(global: &Global, source: Address, id: u8, v6_bits: u8) -> Self {
+    pub const fn new(global: &Global, source: Address, id: u8, scope: Scope) -> Self {
+        let source = match source {
+            _ if scope.v4_bits == 0 => Address::V4(0),
+            Address::V4(bits) => Address::V4(network_v4(bits, scope.v4_bits as u32)),
+            Address::V6(v6) => Address::V6(v6),
+        };
         match source {
             Address::V4(bits) => {
                 let width = global.limiter_bits + TAG_BITS;
@@ -162,7 +188,7 @@ impl Key {
                 }
             }
             Address::V6(v6) => {
-                let network = V6 { high: v6.high, low: 0 }.network(v6_bits as u32 & 0x7f);
+                let network = V6 { high: v6.high, low: 0 }.network(scope.v6_bits as u32);
                 let place = keyed::hash(global.seed, network.high, 0, id as u64);
                 Self {
                     line: (place >> (64 - global.limiter_bits)) as u32,
@@ -182,17 +208,18 @@ const fn valve(seed: Seed, network: u64, id: u8) -> u64 {
 /// What a bucket says of a source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Fit {
-    /// The new TAT.
-    Within(u64),
+    /// The new TAT, and whether it is in the soft band.
+    Within(u64, bool),
     Over,
 }
 
-/// Judges a packet against a bucket with time `tat`, of which no more than `longest` is debt.
+/// Judges a packet against a bucket with time `tat`.
 ///
 /// The coarse clock decides wherever it can: admitting on it is never wrong, refusing only within
 /// a tick of the limit.
 #[inline(always)]
-fn fit(tat: u64, longest: u64, cost: Cost, tolerance: u64, tick: u64, clock: &impl Clock) -> Fit {
+fn fit(tat: u64, bounds: Bounds, cost: Cost, tick: u64, clock: &impl Clock) -> Fit {
+    let Bounds { tolerance, soft, longest } = bounds;
     let now = clock.coarse() & TAT_MASK;
     let debt = debt(tat, now, longest);
     let needed = debt + cost.ceiling;
@@ -205,7 +232,7 @@ fn fit(tat: u64, longest: u64, cost: Cost, tolerance: u64, tick: u64, clock: &im
             return Fit::Over;
         }
     }
-    Fit::Within((now + debt + cost.charged) & TAT_MASK)
+    Fit::Within((now + debt + cost.charged) & TAT_MASK, needed > soft)
 }
 
 /// Returns how far `tat` is ahead of `now` in µs; 0 if it has passed.
@@ -215,8 +242,7 @@ const fn debt(tat: u64, now: u64, longest: u64) -> u64 {
     if ahead > longest { 0 } else { ahead }
 }
 
-/// Charges one packet to its source. `longest` is the longest tolerance that any profile of the
-/// limit has: no bucket of the limit owes more.
+/// Charges one packet to its source.
 #[inline(always)]
 pub fn charge<M: Memory, C: Clock>(
     memory: &M,
@@ -224,17 +250,16 @@ pub fn charge<M: Memory, C: Clock>(
     global: &Global,
     key: Key,
     cost: Cost,
-    tolerance: u64,
-    longest: u64,
+    bounds: Bounds,
 ) -> Charge {
     let tick = global.tick >> 16;
     // A TAT is set a tick ahead of the coarse clock at most, which may be a tick older here.
-    let longest = longest + 2 * tick;
+    let bounds = Bounds { longest: bounds.longest + 2 * tick, ..bounds };
     let mut tries = 0;
     while tries < TRIES {
         let Some(line) = memory.line(Map::Limiter, key.line) else { return Charge::Over };
         let Some(index) = find(line, key.tag, clock.coarse() & TAT_MASK) else {
-            return valve_charge(memory, clock, key.valve, cost, tolerance, tick);
+            return valve_charge(memory, clock, key.valve, cost, bounds, tick);
         };
         let word = line.word(memory.opaque(index));
         let held = word.load();
@@ -249,11 +274,11 @@ pub fn charge<M: Memory, C: Clock>(
         } else {
             continue;
         };
-        match fit(tat, longest, cost, tolerance, tick, clock) {
+        match fit(tat, bounds, cost, tick, clock) {
             Fit::Over => return Charge::Over,
-            Fit::Within(tat) => {
+            Fit::Within(tat, near) => {
                 if swap(memory, word, held, key.tag << TAT_BITS | tat) {
-                    return Charge::Admitted;
+                    return if near { Charge::Near } else { Charge::Admitted };
                 }
             }
         }
@@ -293,7 +318,7 @@ fn valve_charge<M: Memory, C: Clock>(
     clock: &C,
     valve: u64,
     cost: Cost,
-    tolerance: u64,
+    bounds: Bounds,
     tick: u64,
 ) -> Charge {
     let index = (valve >> 3) as u32 & (VALVE_LINES - 1);
@@ -304,9 +329,10 @@ fn valve_charge<M: Memory, C: Clock>(
     let held = word.load();
     // 0 is a bucket that was never used. Taken for a time it would be debt once in a turn.
     let tat = if held == 0 { clock.coarse() } else { held } & TAT_MASK;
-    let admitted = match fit(tat, DEBT_MAX, cost, tolerance, tick, clock) {
+    let bounds = Bounds { longest: DEBT_MAX, ..bounds };
+    let admitted = match fit(tat, bounds, cost, tick, clock) {
         Fit::Over => false,
-        Fit::Within(tat) => swap(memory, word, held, tat),
+        Fit::Within(tat, _) => swap(memory, word, held, tat),
     };
     Charge::Valve { admitted }
 }
@@ -326,67 +352,4 @@ pub fn owed(memory: &impl Memory, key: Key, now: u64) -> u64 {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::map::Sizes;
-
-    fn global(limiter_bits: u32) -> Global {
-        Global {
-            abi: 0,
-            tick: 0,
-            clock_offset: 0,
-            limiter_bits,
-            seed: Seed(0x0123_4567_89ab_cdef, 0xfedc_ba98_7654_3211),
-            events_per_second: 0,
-        }
-    }
-
-    /// Numbers without order: SplitMix64 of 0, 1, 2 ...
-    fn random(n: u64) -> u64 {
-        let mut x = n.wrapping_mul(0x9e37_79b9_7f4a_7c15);
-        x = (x ^ x >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        x = (x ^ x >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        x ^ x >> 31
-    }
-
-    /// That no two meet follows from `keyed::permute` being one to one, which its own test shows by
-    /// undoing it, and from line and tag being all of its result. This checks that they are.
-    #[test]
-    fn line_and_tag_tell_v4_sources_and_limits_apart() {
-        for limiter_bits in [Sizes::LIMITER_BITS_MIN, 21, Sizes::LIMITER_BITS_MAX] {
-            let global = global(limiter_bits);
-            let mut sources: Vec<_> = (0..1_000_000).map(|n| random(n) & 0xff_ffff_ffff).collect();
-            sources.extend((0..1000).map(|low| 7 << 32 | 0xc633_6400 | low));
-            sources.sort_unstable();
-            sources.dedup();
-            let mut places: Vec<_> = sources
-                .iter()
-                .map(|source| {
-                    let key = Key::new(&global, Address::V4(*source as u32), (source >> 32) as u8, 64);
-                    assert!(key.line >> limiter_bits == 0 && key.tag >> TAG_BITS == 0);
-                    (key.line, key.tag)
-                })
-                .collect();
-            places.sort_unstable();
-            places.dedup();
-            assert_eq!(places.len(), sources.len(), "{limiter_bits} bits");
-        }
-    }
-
-    #[test]
-    fn v6_sources_share_by_network_and_never_with_v4() {
-        let global = global(Sizes::LIMITER_BITS_MIN);
-        let key = |high, low, id, bits| Key::new(&global, Address::V6(V6 { high, low }), id, bits);
-        for n in 0..100_000 {
-            let (high, low) = (random(n) | 1, random(!n));
-            let place = key(high, low, 1, 64);
-            assert_eq!(place, key(high, !low, 1, 64));
-            assert_eq!(key(high, low, 1, 48), key(high ^ 0xffff, low, 1, 48));
-            assert!(place.tag & V6_TAG != 0 && place.tag >> (TAG_BITS + 1) == 0);
-            assert!(place.line >> global.limiter_bits == 0);
-            for other in [key(high ^ 1, low, 1, 64), key(high, low, 2, 64), key(high, low, 1, 48)] {
-                assert!((place.line, place.tag) != (other.line, other.tag));
-            }
-        }
-    }
-}
+mod tests;

@@ -26,6 +26,8 @@ pub mod keyed;
 pub mod class;
 /// The reputation table: one lookup per packet.
 pub mod table;
+/// Bans and manual rules: what must act at once, each with its end.
+pub mod overlay;
 /// Declared services and the limits that stand on them.
 pub mod limit;
 /// The limiter: GCRA in cache lines.
@@ -46,4 +48,4 @@ mod layout;
 ///
 /// Raise it with any change to them. Pins live under `/sys/fs/bpf/weir/v<ABI_VERSION>/`, so two
 /// versions never meet in one map.
-pub const ABI_VERSION: u32 = 1;
+pub const ABI_VERSION: u32 = 2;

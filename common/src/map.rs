@@ -27,6 +27,8 @@ pub enum Map {
     V6Lines,
     /// What each class does, see [`crate::class`].
     Classes,
+    /// Bans and manual rules, see [`crate::overlay`].
+    Overlay,
     /// Port to service, and service to limits, see [`crate::limit`].
     Services,
     /// Limits, a line each, see [`crate::limit`].
@@ -39,7 +41,7 @@ pub enum Map {
 
 impl Map {
     /// All maps of lines, in the order of the packet.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Control,
         Self::V4Root,
         Self::V4Wide,
@@ -48,6 +50,7 @@ impl Map {
         Self::V6Filter,
         Self::V6Lines,
         Self::Classes,
+        Self::Overlay,
         Self::Services,
         Self::Limits,
         Self::Limiter,
@@ -66,6 +69,7 @@ impl Map {
             Self::V6Filter => "V6_FILTER",
             Self::V6Lines => "V6_LINES",
             Self::Classes => "CLASSES",
+            Self::Overlay => "OVERLAY",
             Self::Services => "SERVICES",
             Self::Limits => "LIMITS",
             Self::Limiter => "LIMITER",
@@ -77,6 +81,12 @@ impl Map {
     /// policy maps in another size.
     #[must_use]
     pub const fn is_state(self) -> bool {
+        matches!(self, Self::Overlay | Self::Limiter | Self::Valve)
+    }
+
+    /// Returns true for memory that the kernel alone writes.
+    #[must_use]
+    pub const fn is_kernels(self) -> bool {
         matches!(self, Self::Limiter | Self::Valve)
     }
 
@@ -92,6 +102,7 @@ impl Map {
             Self::V6Filter => GENERATIONS * V6_FILTER_LINES,
             Self::V6Lines => GENERATIONS << sizes.v6_bits,
             Self::Classes => GENERATIONS * CLASS_LINES,
+            Self::Overlay => 1 + OVERLAY_LINES,
             Self::Services => GENERATIONS * SERVICE_LINES,
             Self::Limits => GENERATIONS * LIMIT_LINES,
             Self::Limiter => 1 << sizes.limiter_bits,
@@ -112,6 +123,9 @@ pub struct Sizes {
 }
 
 impl Sizes {
+    /// The smallest of all.
+    pub const MIN: Self =
+        Self { v4_bits: Self::V4_BITS_MIN, v6_bits: Self::V6_BITS_MIN, limiter_bits: Self::LIMITER_BITS_MIN };
     /// Fewest bits with which a 33-bit key and a 16-bit remainder are exact.
     pub const V4_BITS_MIN: u32 = 17;
     /// Most IPv4 bits: 4M lines, 256 MB a generation.
@@ -137,6 +151,8 @@ pub const V4_SPILL_LINES: u32 = 1 << 14;
 pub const V6_FILTER_LINES: u32 = 1 << 15;
 /// Lines of classes in one generation, eight a line.
 pub const CLASS_LINES: u32 = crate::class::CAPACITY / 8;
+/// Lines of bans and manual rules, four each: 4 MB.
+pub const OVERLAY_LINES: u32 = 1 << 16;
 /// Lines of services in one generation: TCP ports, UDP ports, then the limits of each service.
 pub const SERVICE_LINES: u32 = 2 * crate::limit::PORT_LINES + crate::limit::SERVICE_CAPACITY / 8;
 /// Lines of limits in one generation, one each.

@@ -149,6 +149,16 @@ impl Packet {
     pub const fn opens_connection(&self) -> bool {
         self.protocol == protocol::TCP && self.flags & (tcp::SYN | tcp::ACK) == tcp::SYN
     }
+
+    /// Returns true for a packet that costs the host more than its sender: one that asks for a
+    /// connection, ICMP, a fragment.
+    #[inline(always)]
+    #[must_use]
+    pub const fn is_control(&self) -> bool {
+        matches!(self.protocol, protocol::ICMP | protocol::ICMPV6)
+            || !matches!(self.fragment, Fragment::Whole)
+            || self.opens_connection()
+    }
 }
 
 mod tcp {

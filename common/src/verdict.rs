@@ -19,9 +19,9 @@ pub enum Reason {
     NotIp = 1,
     /// IPv6 neighbour discovery on the link (RFC 4861): without it the host loses its network.
     Neighbour = 2,
-    /// An allow entry covers the source.
+    /// An allow entry, or a manual rule that allows, covers the source.
     Allow = 3,
-    /// A feed that only observes covers the source.
+    /// A list that does not drop covers the source: it observes, or chooses the profile of limits.
     Observe = 4,
     /// The frame ends before its headers do.
     Truncated = 5,
@@ -41,6 +41,11 @@ pub enum Reason {
     Limit = 12,
     /// The source shares a bucket, because its line is full of debtors, and that bucket is empty.
     Valve = 13,
+    /// It is for a management port: what speaks against it is not heard, lest the operator is locked
+    /// out.
+    Management = 14,
+    /// A ban, or a manual rule, covers the source.
+    Ban = 15,
 }
 
 impl Reason {
@@ -48,7 +53,7 @@ impl Reason {
     pub const CAPACITY: u32 = 32;
 
     /// All reasons, by number.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 16] = [
         Self::Clean,
         Self::NotIp,
         Self::Neighbour,
@@ -63,6 +68,8 @@ impl Reason {
         Self::Feed,
         Self::Limit,
         Self::Valve,
+        Self::Management,
+        Self::Ban,
     ];
 
     /// Returns the name used in metrics, events and output.
@@ -83,6 +90,8 @@ impl Reason {
             Self::Feed => "feed",
             Self::Limit => "limit",
             Self::Valve => "valve",
+            Self::Management => "management",
+            Self::Ban => "ban",
         }
     }
 

@@ -6,7 +6,7 @@ use aya_ebpf::{maps::PerCpuArray, programs::XdpContext};
 use weir_common::{
     class,
     control::{self, Global},
-    counter::{self, Counter, Outcome},
+    counter::{self, Answer, Counter, Outcome},
     event::Event,
     gcra::Clock as _,
     packet::Kind,
@@ -34,9 +34,9 @@ pub(crate) fn count(context: &XdpContext, kernel: Kernel<'_>, case: &mut Case) {
         add(&CLASS_COUNTERS, counter::class_index(case.class, case.class_outcome), bytes);
     }
     if case.limit != 0 {
-        add(&LIMIT_COUNTERS, counter::limit_index(case.limit, case.limit_outcome), bytes);
+        add(&LIMIT_COUNTERS, counter::limit_index(case.limit, case.answer), bytes);
     }
-    if case.outcome != Outcome::Pass {
+    if case.outcome != Outcome::Pass || case.answer == Answer::Near {
         tell(ifindex, kernel, case);
     }
 }
@@ -85,7 +85,8 @@ fn tell(ifindex: u32, kernel: Kernel<'_>, case: &Case) {
         outcome: case.outcome as u8,
         protocol: packet.protocol,
         limit: case.limit,
-        reserved: [0; 6],
+        answer: case.answer as u8,
+        reserved: [0; 5],
     };
     if EVENTS.output::<Event>(&event, 0).is_err() {
         tally.events_lost += 1;

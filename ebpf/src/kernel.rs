@@ -64,6 +64,7 @@ impl Memory for Kernel<'_> {
             Map::V6Filter => &maps::V6_FILTER,
             Map::V6Lines => &maps::V6_LINES,
             Map::Classes => &maps::CLASSES,
+            Map::Overlay => &maps::OVERLAY,
             Map::Services => &maps::SERVICES,
             Map::Limits => &maps::LIMITS,
             Map::Limiter => &maps::LIMITER,
@@ -96,11 +97,7 @@ impl Clock for Kernel<'_> {
     fn coarse(&self) -> u64 {
         // SAFETY: takes no argument and reads a kernel variable.
         let jiffies = unsafe { bpf_jiffies64() };
-        let tick = match Global::load(self) {
-            Some(global) => global.tick,
-            None => 0,
-        };
-        jiffies.wrapping_mul(tick) >> 16
+        jiffies.wrapping_mul(Global::load_tick(self)) >> 16
     }
 
     /// Jiffies, and the time since the last of them: jiffies and the coarse clock advance in the
@@ -111,10 +108,7 @@ impl Clock for Kernel<'_> {
         let fine = unsafe { bpf_ktime_get_ns() };
         // SAFETY: likewise.
         let coarse = unsafe { bpf_ktime_get_coarse_ns() };
-        let tick = match Global::load(self) {
-            Some(global) => global.tick >> 16,
-            None => 0,
-        };
+        let tick = Global::load_tick(self) >> 16;
         let since = fine.saturating_sub(coarse) / 1000;
         self.coarse() + if since < tick { since } else { tick }
     }

@@ -16,9 +16,10 @@ use core::ops::ControlFlow;
 use weir_common::{
     class::{self, Class, ClassId},
     control::{self, Global, Policy},
-    counter::Outcome,
+    counter::{Answer, Outcome},
     gcra::Clock,
     line::Memory,
+    overlay::Rule,
     packet::{self, Frame, Packet},
     verdict::{Reason, Verdict},
 };
@@ -42,6 +43,8 @@ pub struct Case {
     pub generation: u32,
     /// What the class of the source says.
     pub listing: Class,
+    /// The ban, or the manual rule, that covers the source.
+    pub rule: Option<Rule>,
     /// The class of the source.
     pub class: ClassId,
     /// What that class did, whatever later stages did.
@@ -52,8 +55,8 @@ pub struct Case {
     pub reason: Reason,
     /// The limit that dropped the packet, or would have; else the last that was asked. 0: none.
     pub limit: u8,
-    /// What that limit did.
-    pub limit_outcome: Outcome,
+    /// What that limit said.
+    pub answer: Answer,
 }
 
 impl Case {
@@ -63,12 +66,13 @@ impl Case {
         policy: Policy::NONE,
         generation: 0,
         listing: Class::UNLISTED,
+        rule: None,
         class: class::NONE,
         class_outcome: Outcome::Pass,
         outcome: Outcome::Pass,
         reason: Reason::Clean,
         limit: 0,
-        limit_outcome: Outcome::Pass,
+        answer: Answer::Within,
     };
 
     /// Returns what becomes of the packet.

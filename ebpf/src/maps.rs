@@ -15,15 +15,13 @@ use weir_common::{
 
 use crate::kernel::Scratch;
 
-const SIZES: Sizes =
-    Sizes { v4_bits: Sizes::V4_BITS_MIN, v6_bits: Sizes::V6_BITS_MIN, limiter_bits: Sizes::LIMITER_BITS_MIN };
 const MMAPABLE: u32 = aya_ebpf::bindings::BPF_F_MMAPABLE;
 
 macro_rules! lines {
     ($($name:ident = $map:ident;)*) => {
         $(
             #[map]
-            pub(crate) static $name: Array<Line> = Array::with_max_entries(Map::$map.lines(SIZES), MMAPABLE);
+            pub(crate) static $name: Array<Line> = Array::with_max_entries(Map::$map.lines(Sizes::MIN), MMAPABLE);
         )*
     };
 }
@@ -37,6 +35,7 @@ lines! {
     V6_FILTER = V6Filter;
     V6_LINES = V6Lines;
     CLASSES = Classes;
+    OVERLAY = Overlay;
     SERVICES = Services;
     LIMITS = Limits;
     LIMITER = Limiter;

@@ -4,6 +4,8 @@
 mod trust;
 /// What the lists say of the source.
 mod reputation;
+/// What bans and manual rules say of the source.
+mod overlay;
 /// Frames that no honest sender makes.
 mod form;
 /// Limits on declared services.
@@ -24,6 +26,10 @@ use crate::{Case, Step, World};
 pub(crate) fn run<W: World>(world: &W, global: &Global, case: &mut Case) -> Step {
     let case = black_box(case);
     trust::judge(case)?;
+    let case = black_box(case);
+    reputation::look_up(world, case)?;
+    let case = black_box(case);
+    overlay::look_up(world, global, case)?;
     let case = black_box(case);
     reputation::judge(world, case)?;
     let case = black_box(case);

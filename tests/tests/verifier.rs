@@ -9,9 +9,9 @@ use weir_common::map::{Map, Sizes};
 use weir_tests::namespace::Namespace;
 
 /// Instructions that the verifier may walk through; it gives up at a million.
-const VERIFIED_MAX: u32 = 200_000;
+const VERIFIED_MAX: u32 = 300_000;
 /// Instructions of the program itself, in bytes.
-const TRANSLATED_MAX: u32 = 40_000;
+const TRANSLATED_MAX: u32 = 44_000;
 /// The opcode of atomic instructions on 64-bit words, and the operations among them that return
 /// what was in memory (Documentation/bpf/standardization/instruction-set.rst).
 const ATOMIC_64: u8 = 0xdb;
@@ -39,8 +39,9 @@ fn the_program_stays_within_its_budget() {
     println!("verified {verified:?} instructions, translated {translated:?} bytes, maps {bytes} bytes");
     assert!(verified.unwrap() <= VERIFIED_MAX, "{verified:?} instructions verified");
     assert!(translated.unwrap() <= TRANSLATED_MAX, "{translated:?} bytes");
-    // 128 MB of buckets, and twice 4 MB root, 8 MB lines, 2 MB filter, 1 MB IPv6 lines and small maps.
-    assert!(bytes <= 162 << 20, "{bytes} bytes of maps in the default sizes");
+    // 128 MB of buckets, 4 MB of bans, and twice 4 MB root, 8 MB lines, 2 MB filter, 1 MB IPv6 lines
+    // and small maps.
+    assert!(bytes <= 166 << 20, "{bytes} bytes of maps in the default sizes");
 }
 
 /// LLVM 22 drops the fetch of a relaxed atomic whose result is used (llvm#210280). All ours fetch.
@@ -54,7 +55,8 @@ fn every_atomic_instruction_returns_what_it_found() {
             let sizes = Sizes { v4_bits: 17, v6_bits: 10, limiter_bits: 17 };
             let _datapath = Datapath::open(&pins, pins.lock()?, sizes, 32)?;
             let file = tempfile::NamedTempFile::new()?;
-            let dump = ["prog", "dump", "xlated", "pinned", "/sys/fs/bpf/weir/v1/prog", "file"];
+            let program = pins.program().display().to_string();
+            let dump = ["prog", "dump", "xlated", "pinned", &program, "file"];
             let status = std::process::Command::new("bpftool").args(dump).arg(file.path()).status()?;
             assert!(status.success(), "bpftool prog dump");
             Ok(std::fs::read(file.path())?)

@@ -5,12 +5,14 @@ use weir_common::map::Sizes;
 use crate::{
     config::Config,
     feed::Feed,
+    host,
     policy::{
         Policy,
         classes::{Classes, TooManyClasses},
         compile::{self, Demand},
         limits::LimitNumbers,
         merge::{self, Merged},
+        protect::{self, Conflicts},
     },
 };
 
@@ -20,6 +22,7 @@ const V6_ENTRIES_MIN: u64 = 1 << 16;
 
 /// What a policy is made of, and what came out.
 pub(super) struct Built {
+    pub(super) conflicts: Vec<Conflicts>,
     pub(super) policy: Policy,
     pub(super) merged: Merged,
     pub(super) demand: Demand,
@@ -32,10 +35,12 @@ pub(super) fn build(
     classes: &mut Classes,
     numbers: &mut LimitNumbers,
 ) -> Result<Built, TooManyClasses> {
-    let policy = Policy::new(config, feeds, numbers);
+    let protected = host::protected(&config.management);
+    let policy = Policy::new(config, feeds, &protected, numbers);
+    let conflicts = protect::conflicts(&policy.lists, &protected);
     let merged = merge::merge(&policy.lists, classes)?;
     let demand = Demand::of(&merged);
-    Ok(Built { policy, merged, demand })
+    Ok(Built { conflicts, policy, merged, demand })
 }
 
 /// Chooses table sizes: those of the configuration, else twice what there is.

@@ -19,6 +19,10 @@ pub(super) struct Config {
     #[serde(default)]
     pub(super) allow: Vec<Text>,
     #[serde(default)]
+    pub(super) partners: Vec<Text>,
+    #[serde(default)]
+    pub(super) management: Management,
+    #[serde(default)]
     pub(super) feeds: Vec<Feed>,
     #[serde(default)]
     pub(super) limits: Vec<Limit>,
@@ -47,6 +51,15 @@ pub(super) struct Service {
     pub(super) ports: Spanned<Vec<Text>>,
 }
 
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Management {
+    #[serde(default)]
+    pub(super) sources: Vec<Text>,
+    #[serde(default)]
+    pub(super) ports: Vec<Text>,
+}
+
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Feed {
@@ -65,11 +78,16 @@ pub(super) struct Feed {
 #[serde(deny_unknown_fields)]
 pub(super) struct Limit {
     pub(super) name: Text,
-    pub(super) service: Text,
+    pub(super) service: Option<Text>,
+    #[serde(default)]
+    pub(super) per: Per,
     pub(super) packets: Option<Budget>,
     pub(super) bytes: Option<Budget>,
     pub(super) connections: Option<Budget>,
+    pub(super) control: Option<Budget>,
+    pub(super) ipv4_prefix: Option<Spanned<u8>>,
     pub(super) ipv6_prefix: Option<Spanned<u8>>,
+    pub(super) soft: Option<Text>,
     #[serde(default = "enforced")]
     pub(super) enforce: Enforce,
 }
@@ -79,6 +97,24 @@ pub(super) struct Limit {
 pub(super) struct Budget {
     pub(super) rate: Text,
     pub(super) burst: Text,
+    pub(super) partner: Option<Pace>,
+    pub(super) suspicious: Option<Pace>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Pace {
+    pub(super) rate: Text,
+    pub(super) burst: Text,
+}
+
+/// Whose packets a limit counts together.
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Per {
+    #[default]
+    Source,
+    Service,
 }
 
 #[derive(Clone, Copy, Debug, Default, Deserialize)]

@@ -1,49 +1,43 @@
 //! From the shape of the file to what it means. Finds all problems, not just the first.
 
+/// Problems, and what every part of the file is made of.
+mod check;
+/// Limits.
+mod limits;
+
 use std::{
     collections::{HashMap, HashSet},
-    fmt::Display,
-    net::{IpAddr, SocketAddr},
+    net::SocketAddr,
     path::PathBuf,
     str::FromStr,
 };
 
-use ipnet::IpNet;
-use serde_saphyr::{Location, Spanned};
-use weir_common::{
-    control::Malformed,
-    counter::INTERFACES,
-    gcra::Profile,
-    limit::{self, Dimension},
-    map::Sizes,
-};
+use serde_saphyr::Spanned;
+use weir_common::{control::Malformed, counter::INTERFACES, limit, map::Sizes};
 
 use super::{
-    Bytes, Config, Feed, Interface, Limit, Listen, Port, Protocol, Rate, Service, Tables,
+    Bytes, Config, Feed, Interface, Listen, Management, Port, Protocol, Service, Tables,
     error::Problem,
     raw::{self, Text},
 };
+use check::Check;
 
 const METRICS: &str = "127.0.0.1:9646";
 const EVENTS_PER_SECOND: u32 = 32;
 const EVENTS_PER_SECOND_MAX: u32 = 100_000;
 const LIMITER_BYTES: u64 = 128 << 20;
-const V6_BITS: u8 = 64;
-const NAME_MAX: usize = 64;
 const INTERFACE_NAME_MAX: usize = 15;
 
 pub(super) fn validate(raw: raw::Config) -> Result<Config, Vec<Problem>> {
     let mut check = Check::default();
     let interfaces = interfaces(&mut check, raw.interfaces);
-    let services = services(&mut check, raw.services);
-    let allow = raw
-        .allow
-        .iter()
-        .enumerate()
-        .filter_map(|(i, text)| check.prefix(&format!("allow[{i}]"), text))
-        .collect();
+    let mut owners = HashMap::new();
+    let services = services(&mut check, raw.services, &mut owners);
+    let allow = check.prefixes("allow", &raw.allow);
+    let partners = check.prefixes("partners", &raw.partners);
+    let management = management(&mut check, &raw.management, &mut owners);
     let feeds = feeds(&mut check, raw.feeds);
-    let limits = limits(&mut check, raw.limits, &services);
+    let limits = limits::limits(&mut check, raw.limits, &services);
     let listen = listen(&mut check, raw.listen);
     let tables = tables(&mut check, &raw.tables);
     let events_per_second = events(&mut check, &raw.events);
@@ -55,6 +49,8 @@ pub(super) fn validate(raw: raw::Config) -> Result<Config, Vec<Problem>> {
         interfaces,
         services,
         allow,
+        partners,
+        management,
         feeds,
         limits,
         malformed: match raw.malformed {
@@ -98,12 +94,14 @@ fn interfaces(check: &mut Check, raw: Spanned<Vec<raw::Interface>>) -> Vec<Inter
     interfaces
 }
 
-fn services(check: &mut Check, raw: Vec<raw::Service>) -> Vec<Service> {
+/// Which service a port belongs to.
+type Owners = HashMap<Port, String>;
+
+fn services(check: &mut Check, raw: Vec<raw::Service>, owners: &mut Owners) -> Vec<Service> {
     let mut names = HashSet::new();
-    let mut owners: HashMap<Port, String> = HashMap::new();
     let mut services = Vec::new();
     for (i, service) in raw.into_iter().enumerate() {
-        if i + 1 >= limit::SERVICE_CAPACITY as usize {
+        if i + 1 >= usize::from(limit::MANAGEMENT) {
             check.problem(service.name.referenced, "services", format!("more than {i}"));
             break;
         }
@@ -115,33 +113,48 @@ fn services(check: &mut Check, raw: Vec<raw::Service>) -> Vec<Service> {
                 "none; write at least one, like 443/tcp",
             );
         }
-        let mut ports = Vec::new();
-        for (j, text) in service.ports.value.iter().enumerate() {
-            let field = format!("services[{i}].ports[{j}]");
-            let Some(range) = check.parse::<PortRange>(&field, text) else { continue };
-            for number in range.first..=range.last {
-                let port = Port { number, protocol: range.protocol };
-                if let Some(owner) = owners.insert(port, name.clone()) {
-                    check.problem(
-                        text.referenced,
-                        &field,
-                        format!("port {number} of `{}` belongs to service `{owner}` already", text.value),
-                    );
-                    break;
-                }
-                ports.push(port);
-            }
-        }
+        let ports = ports(
+            check,
+            &format!("services[{i}].ports"),
+            &service.ports.value,
+            &format!("service `{name}`"),
+            owners,
+        );
         services.push(Service { name, ports });
     }
     services
 }
 
+fn management(check: &mut Check, raw: &raw::Management, owners: &mut Owners) -> Management {
+    Management {
+        sources: check.prefixes("management.sources", &raw.sources),
+        ports: ports(check, "management.ports", &raw.ports, "management", owners),
+    }
+}
+
+fn ports(check: &mut Check, field: &str, raw: &[Text], owner: &str, owners: &mut Owners) -> Vec<Port> {
+    let mut ports = Vec::new();
+    for (i, text) in raw.iter().enumerate() {
+        let field = format!("{field}[{i}]");
+        let Some(range) = check.parse::<PortRange>(&field, text) else { continue };
+        for number in range.first..=range.last {
+            let port = Port { number, protocol: range.protocol };
+            if let Some(other) = owners.insert(port, owner.to_owned()) {
+                let message = format!("port {number} of `{}` belongs to {other} already", text.value);
+                check.problem(text.referenced, &field, message);
+                break;
+            }
+            ports.push(port);
+        }
+    }
+    ports
+}
+
 /// `443/tcp` or `8000-8100/udp`.
-struct PortRange {
-    first: u16,
-    last: u16,
-    protocol: Protocol,
+pub(super) struct PortRange {
+    pub(super) first: u16,
+    pub(super) last: u16,
+    pub(super) protocol: Protocol,
 }
 
 impl FromStr for PortRange {
@@ -189,70 +202,6 @@ fn feeds(check: &mut Check, raw: Vec<raw::Feed>) -> Vec<Feed> {
     feeds
 }
 
-fn limits(check: &mut Check, raw: Vec<raw::Limit>, services: &[Service]) -> Vec<Limit> {
-    let mut names = HashSet::new();
-    let mut per_service: HashMap<String, u32> = HashMap::new();
-    let mut limits = Vec::new();
-    for (i, limit) in raw.into_iter().enumerate() {
-        let at = |field: &str| format!("limits[{i}].{field}");
-        let name = check.name(&at("name"), &limit.name, &mut names);
-        let service = limit.service.value;
-        if !services.iter().any(|known| known.name == service) {
-            let known: Vec<_> = services.iter().map(|service| service.name.as_str()).collect();
-            let message = format!("`{service}` is not a declared service; declared: [{}]", known.join(", "));
-            check.problem(limit.service.referenced, &at("service"), message);
-        }
-        let v6_bits = match limit.ipv6_prefix {
-            Some(bits) if !(16..=64).contains(&bits.value) => {
-                check.problem(
-                    bits.referenced,
-                    &at("ipv6_prefix"),
-                    format!("{} is not in 16 to 64", bits.value),
-                );
-                V6_BITS
-            }
-            Some(bits) => bits.value,
-            None => V6_BITS,
-        };
-        let budgets = [
-            (Dimension::Packets, limit.packets),
-            (Dimension::Bytes, limit.bytes),
-            (Dimension::Connections, limit.connections),
-        ];
-        let several = budgets.iter().filter(|(_, budget)| budget.is_some()).count();
-        if several == 0 {
-            let message = "limits nothing; add packets, bytes or connections with rate and burst";
-            check.problem(limit.name.referenced, &at("name"), message);
-        }
-        for (dimension, budget) in budgets {
-            let Some(budget) = budget else { continue };
-            let field = at(dimension.as_str());
-            let Some((rate, burst, profile)) = check.budget(&field, &budget) else { continue };
-            let count = per_service.entry(service.clone()).or_default();
-            *count += 1;
-            if *count == limit::PER_SERVICE + 1 {
-                let message = format!("service `{service}` has more than {} limits", limit::PER_SERVICE);
-                check.problem(limit.name.referenced, &field, message);
-            }
-            limits.push(Limit {
-                name: if several > 1 { format!("{name}-{}", dimension.as_str()) } else { name.clone() },
-                service: service.clone(),
-                dimension,
-                rate,
-                burst,
-                profile,
-                v6_bits,
-                enforce: limit.enforce,
-            });
-        }
-        if limits.len() >= limit::CAPACITY as usize {
-            check.problem(limit.name.referenced, "limits", format!("more than {}", limit::CAPACITY - 1));
-            break;
-        }
-    }
-    limits
-}
-
 fn listen(check: &mut Check, raw: raw::Listen) -> Listen {
     let metrics = match raw.metrics {
         Some(text) => check.parse::<SocketAddr>("listen.metrics", &text),
@@ -295,76 +244,4 @@ fn events(check: &mut Check, raw: &raw::Events) -> u32 {
         );
     }
     per_second.value
-}
-
-/// Collects problems.
-#[derive(Default)]
-struct Check {
-    problems: Vec<Problem>,
-}
-
-impl Check {
-    fn problem(&mut self, at: Location, field: &str, message: impl Into<String>) {
-        self.problems.push(Problem {
-            line: at.line(),
-            column: at.column(),
-            field: field.to_owned(),
-            message: message.into(),
-        });
-    }
-
-    fn parse<T: FromStr<Err: Display>>(&mut self, field: &str, text: &Text) -> Option<T> {
-        match text.value.trim().parse() {
-            Ok(value) => Some(value),
-            Err(error) => {
-                self.problem(text.referenced, field, format!("`{}`: {error}", text.value));
-                None
-            }
-        }
-    }
-
-    /// A name that metrics can carry, used once.
-    fn name(&mut self, field: &str, text: &Text, seen: &mut HashSet<String>) -> String {
-        let name = &text.value;
-        let valid = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-        if name.is_empty() || name.len() > NAME_MAX || !name.chars().all(valid) {
-            let message = format!("`{name}` is no name: 1 to {NAME_MAX} letters, digits, - _ and .");
-            self.problem(text.referenced, field, message);
-        } else if !seen.insert(name.clone()) {
-            self.problem(text.referenced, field, format!("`{name}` occurs twice"));
-        }
-        name.clone()
-    }
-
-    fn prefix(&mut self, field: &str, text: &Text) -> Option<IpNet> {
-        let value = text.value.trim();
-        let prefix = value.parse::<IpNet>().or_else(|_| value.parse::<IpAddr>().map(IpNet::from));
-        match prefix {
-            Ok(prefix) if prefix.trunc() == prefix => Some(prefix),
-            Ok(prefix) => {
-                let message = format!("`{value}` has bits behind its prefix; write {}", prefix.trunc());
-                self.problem(text.referenced, field, message);
-                None
-            }
-            Err(_) => {
-                let message = format!("`{value}` is no address or prefix; write one like 192.0.2.0/24");
-                self.problem(text.referenced, field, message);
-                None
-            }
-        }
-    }
-
-    fn budget(&mut self, field: &str, budget: &raw::Budget) -> Option<(f64, u64, Profile)> {
-        let rate = self.parse::<Rate>(&format!("{field}.rate"), &budget.rate);
-        let burst = self.parse::<Bytes>(&format!("{field}.burst"), &budget.burst);
-        let (rate, Bytes(burst)) = (rate?.per_second, burst?);
-        match Profile::new(rate, burst) {
-            Ok(profile) => Some((rate, burst, profile)),
-            Err(message) => {
-                let message = format!("`{}`, burst `{}`: {message}", budget.rate.value, budget.burst.value);
-                self.problem(budget.rate.referenced, &format!("{field}.rate"), message);
-                None
-            }
-        }
-    }
 }

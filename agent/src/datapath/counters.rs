@@ -6,7 +6,7 @@ use aya::{
 };
 use weir_common::{
     class::ClassId,
-    counter::{self, Counter, Family, Outcome, Tally},
+    counter::{self, Answer, Counter, Family, Outcome, Tally},
     map,
     verdict::Reason,
 };
@@ -100,12 +100,12 @@ impl Counters {
         reset(&mut self.limits, map::LIMIT_COUNTERS)
     }
 
-    /// Returns packets for which limit `id` was the last to be asked, with this outcome.
+    /// Returns packets for which limit `id` was the last to be asked, with this answer.
     ///
     /// # Errors
     /// As [`Self::packets`].
-    pub fn limit(&self, id: u8, outcome: Outcome) -> Result<Counter> {
-        sum(&self.limits, map::LIMIT_COUNTERS, counter::limit_index(id, outcome))
+    pub fn limit(&self, id: u8, answer: Answer) -> Result<Counter> {
+        sum(&self.limits, map::LIMIT_COUNTERS, counter::limit_index(id, answer))
     }
 
     /// Returns what became of events.

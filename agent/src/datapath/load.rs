@@ -43,7 +43,7 @@ pub(super) fn open(pins: &Pins, lock: Lock, wanted: Sizes, events_per_second: u3
     pin_program(program, pins)?;
     let mut memory = Mapped::new();
     // Buckets belong to the kernel alone; mapping them would count their pages as ours.
-    for map in Map::ALL.into_iter().filter(|map| !map.is_state()) {
+    for map in Map::ALL.into_iter().filter(|map| !map.is_kernels()) {
         memory.add(map, map_data(&ebpf, map.name())?)?;
     }
     let tick = clock::tick();

@@ -6,7 +6,10 @@
 use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
-use weir_common::class::{Action, CAPACITY, Class, ClassId};
+use weir_common::{
+    class::{Action, CAPACITY, Class, ClassId},
+    limit::{DEFAULT, PARTNER, SUSPICIOUS},
+};
 
 use super::{List, Origin};
 
@@ -18,6 +21,8 @@ pub struct ClassSpec {
     pub action: Action,
     /// Counts what it would do.
     pub shadow: bool,
+    /// To which profile limits hold it.
+    pub profile: u8,
     /// The lists, in the order of the policy.
     pub origins: Vec<Origin>,
 }
@@ -32,8 +37,9 @@ enum ActionName {
 }
 
 impl ClassSpec {
-    /// Returns what follows from being on these lists: allow beats all, a list that drops beats one
-    /// that would, which beats one that observes.
+    /// Returns what follows from being on these lists: allow beats all, then partner, then a list
+    /// that drops, then one that would, then one that only observes. What is suspicious to one list
+    /// is held to that profile wherever it passes.
     #[must_use]
     pub fn of(lists: &[&List]) -> Self {
         let any = |action: Action, shadow: bool| {
@@ -41,8 +47,12 @@ impl ClassSpec {
                 .iter()
                 .any(|list| list.action == action && (list.shadow == shadow || action == Action::Allow))
         };
+        let named = |profile: u8| lists.iter().any(|list| list.profile == profile);
+        let profile = [PARTNER, SUSPICIOUS].into_iter().find(|profile| named(*profile)).unwrap_or(DEFAULT);
         let (action, shadow) = if any(Action::Allow, false) {
             (Action::Allow, false)
+        } else if profile == PARTNER {
+            (Action::Observe, false)
         } else if any(Action::Drop, false) {
             (Action::Drop, false)
         } else if any(Action::Drop, true) {
@@ -50,13 +60,13 @@ impl ClassSpec {
         } else {
             (Action::Observe, false)
         };
-        Self { action, shadow, origins: lists.iter().map(|list| list.origin.clone()).collect() }
+        Self { action, shadow, profile, origins: lists.iter().map(|list| list.origin.clone()).collect() }
     }
 
     /// Returns the class as the kernel sees it.
     #[must_use]
     pub fn class(&self) -> Class {
-        Class { action: self.action, shadow: self.shadow, profile: 0 }
+        Class { action: self.action, shadow: self.shadow, profile: self.profile }
     }
 }
 

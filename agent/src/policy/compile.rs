@@ -8,15 +8,14 @@ use std::collections::HashMap;
 use weir_common::{
     class::{self, Class},
     control::{self, Seed},
-    gcra::Profile,
-    limit::{self, PROFILES},
+    limit::{self, MANAGEMENT},
     line::Memory,
     map::{CLASS_LINES, LIMIT_LINES, Map, SERVICE_LINES, Sizes},
     table::{Full, v4, v6},
 };
 
 use super::{Policy, classes::Classes, merge::Merged};
-use crate::config::Protocol;
+use crate::config::{Port, Protocol};
 
 /// Why a policy does not become lines.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -178,28 +177,34 @@ fn write_classes(memory: &impl Memory, generation: u32, classes: &Classes) {
 fn write_limits(memory: &impl Memory, generation: u32, policy: &Policy) {
     clear(memory, Map::Services, generation, SERVICE_LINES);
     clear(memory, Map::Limits, generation, LIMIT_LINES);
-    let mut limits_of: HashMap<&str, Vec<u8>> = HashMap::new();
+    let mut limits_of: HashMap<Option<&str>, Vec<u8>> = HashMap::new();
     for (id, limit) in &policy.limits {
-        let profiles: [Profile; PROFILES] = [limit.profile; PROFILES];
         limit::Limit {
             dimension: limit.dimension,
             shadow: limit.enforce.is_shadow(),
-            v6_bits: limit.v6_bits,
-            profiles,
+            scope: limit.scope,
+            soft: limit.soft,
+            profiles: limit.paces.map(|pace| pace.profile),
         }
         .store(memory, generation, *id);
-        limits_of.entry(&limit.service).or_default().push(*id);
+        limits_of.entry(limit.service.as_deref()).or_default().push(*id);
     }
+    let limits = |service| limits_of.get(&service).map_or(&[][..], Vec::as_slice);
+    limit::set_limits_of(memory, generation, 0, limits(None));
     for (id, service) in (1..).zip(&policy.services) {
-        for port in &service.ports {
-            let table = match port.protocol {
-                Protocol::Tcp => 0,
-                Protocol::Udp => 1,
-            };
-            limit::set_service(memory, generation, table, port.number, id);
-        }
-        let limits = limits_of.get(service.name.as_str()).map_or(&[][..], Vec::as_slice);
-        limit::set_limits_of(memory, generation, id, limits);
+        write_ports(memory, generation, &service.ports, id);
+        limit::set_limits_of(memory, generation, id, limits(Some(&service.name)));
+    }
+    write_ports(memory, generation, &policy.management, MANAGEMENT);
+}
+
+fn write_ports(memory: &impl Memory, generation: u32, ports: &[Port], service: u8) {
+    for port in ports {
+        let table = match port.protocol {
+            Protocol::Tcp => 0,
+            Protocol::Udp => 1,
+        };
+        limit::set_service(memory, generation, table, port.number, service);
     }
 }
 
@@ -233,7 +238,7 @@ feeds: [{name: bad, path: /bad, action: drop}]
         let config = Config::parse(Path::new("test.yaml"), CONFIG).unwrap();
         let entries = Arc::new(Entries { v4, v6: Vec::new() });
         let feeds = [Feed { entries, ..Feed::new(config.feeds[0].clone()) }];
-        let policy = Policy::new(&config, &feeds, &mut LimitNumbers::default());
+        let policy = Policy::new(&config, &feeds, &[], &mut LimitNumbers::default());
         let mut classes = Classes::default();
         let merged = merge::merge(&policy.lists, &mut classes).unwrap();
         write(heap, generation, SIZES, Seed(3, 5), &policy, &merged, &classes)

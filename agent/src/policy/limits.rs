@@ -40,22 +40,24 @@ impl LimitNumbers {
 
 #[cfg(test)]
 mod tests {
-    use weir_common::{gcra::Profile, limit::Dimension};
+    use weir_common::{
+        gcra::Profile,
+        limit::{Dimension, PROFILES, Scope},
+    };
 
     use super::*;
-    use crate::config::Enforce;
+    use crate::config::{Enforce, Pace};
 
     fn limits(names: &[&str]) -> Vec<Limit> {
         names
             .iter()
             .map(|name| Limit {
                 name: (*name).to_owned(),
-                service: "https".to_owned(),
+                service: Some("https".to_owned()),
                 dimension: Dimension::Packets,
-                rate: 1.0,
-                burst: 1,
-                profile: Profile::default(),
-                v6_bits: 64,
+                paces: [Pace { rate: 1.0, burst: 1, profile: Profile::default() }; PROFILES],
+                scope: Scope::SOURCE,
+                soft: 0,
                 enforce: Enforce::Enforce,
             })
             .collect()

@@ -166,7 +166,7 @@ mod tests {
     fn list(name: &str, action: Action, shadow: bool, v4: &[(u32, u8)]) -> List {
         let entries = Entries { v4: v4.to_vec(), v6: Vec::new() };
         let origin = if action == Action::Allow { Origin::Allow } else { Origin::Feed(name.to_owned()) };
-        List { origin, action, shadow, entries: Arc::new(entries) }
+        List { origin, action, shadow, profile: 0, entries: Arc::new(entries) }
     }
 
     /// The class of an address by the longest prefix of what was merged.

@@ -9,7 +9,7 @@ use std::sync::{
 };
 
 use prometheus::{Encoder as _, GaugeVec, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder};
-use weir_common::counter::{Counter, Outcome, Tally};
+use weir_common::counter::{Answer, Counter, Outcome, Tally};
 
 use crate::{
     config::{Enforce, Mode},
@@ -238,9 +238,9 @@ impl Page {
             &["limit", "verdict"],
         )?;
         for limit in &record.limits {
-            for outcome in Outcome::ALL {
-                let count = counters.limit(limit.number, outcome)?;
-                packets.with_label_values(&[limit.name.as_str(), outcome.as_str()]).inc_by(count.packets);
+            for answer in Answer::ALL {
+                let count = counters.limit(limit.number, answer)?;
+                packets.with_label_values(&[limit.name.as_str(), answer.as_str()]).inc_by(count.packets);
             }
         }
         Ok(())

@@ -21,8 +21,9 @@ use std::cell::Cell;
 use weir_common::{
     addr::Address,
     control::{Global, Seed},
-    gcra::{self, Charge, Clock, Key, Profile},
+    gcra::{self, Bounds, Charge, Clock, Key, Profile},
     heap::Heap,
+    limit::Scope,
     line::{Line, Memory, Word},
     map::{Map, Sizes},
 };
@@ -90,14 +91,14 @@ impl Limiter {
     }
 
     fn key(&self, source: Address) -> Key {
-        Key::new(&self.global, source, 1, 64)
+        Key::new(&self.global, source, 1, Scope::SOURCE)
     }
 
     fn offer(&mut self, source: Address, now: u64) -> Charge {
         let cost = self.profile.cost(1, self.dither());
         self.memory.heap.set_clock(now, self.tick);
-        let (key, tolerance) = (self.key(source), self.profile.tolerance);
-        gcra::charge(&self.memory, &self.memory.heap, &self.global, key, cost, tolerance, self.longest)
+        let bounds = Bounds { longest: self.longest, ..Bounds::of(self.profile) };
+        gcra::charge(&self.memory, &self.memory.heap, &self.global, self.key(source), cost, bounds)
     }
 
     fn admits(&mut self, source: Address, now: u64) -> bool {

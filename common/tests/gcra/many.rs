@@ -38,7 +38,7 @@ fn flood(burst: u64) -> Tally {
             let offender = ((now - start) * 2 + i) as u32 % OFFENDERS;
             tally.exact += u64::from(exact[offender as usize].admits(now as f64));
             match limiter.offer(Address::V4(0x0a00_0000 + offender), now) {
-                Charge::Admitted => own[offender as usize] += 1,
+                Charge::Admitted | Charge::Near => own[offender as usize] += 1,
                 Charge::Over => {}
                 Charge::Valve { admitted } => {
                     tally.shared[usize::from(!admitted)] += 1;

@@ -8,7 +8,8 @@ use std::{
 
 use weir_common::{
     addr::Address,
-    gcra::{self, Charge, Clock, Key, Profile},
+    gcra::{self, Bounds, Charge, Clock, Key, Profile},
+    limit::Scope,
     line::{Line, Memory, Word},
     map::{Map, Sizes, VALVE_LINES},
 };
@@ -64,9 +65,9 @@ fn two_threads_share_one_limit() {
             for sequence in first..first + PACKETS {
                 shared.time.fetch_add(1, Relaxed);
                 let dither = (sequence.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40) as u32;
-                let key = Key::new(&global, Address::V4(1), 1, 64);
-                let (cost, tolerance) = (profile.cost(1, dither), profile.tolerance);
-                let charge = gcra::charge(&shared, &shared, &global, key, cost, tolerance, tolerance);
+                let key = Key::new(&global, Address::V4(1), 1, Scope::SOURCE);
+                let (cost, bounds) = (profile.cost(1, dither), Bounds::of(profile));
+                let charge = gcra::charge(&shared, &shared, &global, key, cost, bounds);
                 admitted += u64::from(charge == Charge::Admitted);
             }
             admitted
@@ -130,19 +131,19 @@ fn a_word_taken_meanwhile_is_left_alone() {
     limiter.memory.heap.line(Map::Limiter, shared_line).unwrap().store([0; 8]);
 
     let (spy, global, profile) = (&limiter.memory, &limiter.global, limiter.profile);
-    let (cost, tolerance) = (profile.cost(1, 0), profile.tolerance);
+    let (cost, bounds) = (profile.cost(1, 0), Bounds::of(profile));
     let other = move || {
-        let key = Key::new(global, second, 1, 64);
-        let charge = gcra::charge(spy, &spy.heap, global, key, cost, tolerance, tolerance);
+        let key = Key::new(global, second, 1, Scope::SOURCE);
+        let charge = gcra::charge(spy, &spy.heap, global, key, cost, bounds);
         assert_eq!(charge, Charge::Admitted);
     };
     let memory = Interrupted { spy, other: RefCell::new(Some(Box::new(other))) };
-    let key = Key::new(global, first, 1, 64);
-    let charge = gcra::charge(&memory, &spy.heap, global, key, cost, tolerance, tolerance);
+    let key = Key::new(global, first, 1, Scope::SOURCE);
+    let charge = gcra::charge(&memory, &spy.heap, global, key, cost, bounds);
     assert_eq!(charge, Charge::Admitted);
     assert!(memory.other.borrow().is_none(), "the other came in between");
     for source in [first, second] {
-        let owed = gcra::owed(spy, Key::new(global, source, 1, 64), now);
+        let owed = gcra::owed(spy, Key::new(global, source, 1, Scope::SOURCE), now);
         assert!((900_000..1_100_000).contains(&owed), "{source:?} owes {owed}");
     }
 }

@@ -1,11 +1,11 @@
-//! Limits on declared services. They are asked in the order in which the policy names them; the
-//! first that is over ends it, unless it is in shadow mode.
+//! Limits on declared services, and those on control packets. They are asked in the order in which
+//! the policy names them; the first that is over ends it, unless it is in shadow mode.
 
 use weir_common::{
     control::Global,
-    counter::Outcome,
+    counter::{Answer, Outcome},
     gcra::{self, Charge, Key},
-    limit::{self, Demand, PER_SERVICE},
+    limit::{self, ASKED_MAX, Demand},
     verdict::Reason,
 };
 
@@ -14,42 +14,42 @@ use crate::{Case, Step, World};
 #[inline(always)]
 pub(super) fn judge<W: World>(world: &W, global: &Global, case: &mut Case) -> Step {
     let service = limit::service(world, case.generation, &case.packet);
-    if service == 0 {
-        return Step::Continue(());
-    }
-    let mut ids = limit::limits_of(world, case.generation, service);
+    let mut ids = limit::limits_for(world, case.generation, service, &case.packet);
     let mut asked = 0;
-    while asked < PER_SERVICE {
-        let id = (ids & 0xff) as u8;
-        if id == 0 {
+    while asked < ASKED_MAX {
+        if ids == 0 {
             break;
         }
+        let id = (ids & 0xff) as u8;
         ids >>= 8;
         asked += 1;
-        let Some(demand) = Demand::load(world, case.generation, id, &case.packet, case.listing.profile)
-        else {
-            break;
-        };
-        if demand.units == 0 {
-            continue;
-        }
-        let key = Key::new(global, case.packet.source, id, demand.v6_bits);
-        let cost = demand.profile.cost(demand.units, world.dither());
-        let tolerance = demand.profile.tolerance;
-        let (outcome, reason) = match gcra::charge(world, world, global, key, cost, tolerance, demand.longest)
-        {
-            Charge::Admitted | Charge::Valve { admitted: true } => (Outcome::Pass, Reason::Clean),
-            Charge::Over => (case.dropping(demand.shadow), Reason::Limit),
-            Charge::Valve { admitted: false } => (case.dropping(demand.shadow), Reason::Valve),
-        };
-        // One that would have dropped the packet stays the one that is named, unless another drops it.
-        if case.limit_outcome == Outcome::Pass || outcome == Outcome::Drop {
-            case.limit = id;
-            case.limit_outcome = outcome;
-        }
-        if outcome != Outcome::Pass {
-            case.drop(reason, demand.shadow)?;
+        if id != 0 {
+            ask(world, global, case, id)?;
         }
     }
     Step::Continue(())
+}
+
+/// Charges the packet to its source under limit `id`.
+#[inline(always)]
+fn ask<W: World>(world: &W, global: &Global, case: &mut Case, id: u8) -> Step {
+    let demand = match Demand::load(world, case.generation, id, &case.packet, case.listing.profile) {
+        Some(demand) if demand.units != 0 => demand,
+        Some(_) | None => return Step::Continue(()),
+    };
+    let key = Key::new(global, case.packet.source, id, demand.scope);
+    let cost = demand.profile.cost(demand.units, world.dither());
+    let over = case.dropping(demand.shadow);
+    let (outcome, reason, answer) = match gcra::charge(world, world, global, key, cost, demand.bounds) {
+        Charge::Admitted | Charge::Valve { admitted: true } => (Outcome::Pass, Reason::Clean, Answer::Within),
+        Charge::Near => (Outcome::Pass, Reason::Clean, Answer::Near),
+        Charge::Over => (over, Reason::Limit, Answer::over(over)),
+        Charge::Valve { admitted: false } => (over, Reason::Valve, Answer::over(over)),
+    };
+    // One that spoke against the packet stays the one that is named, unless another drops it.
+    if case.answer == Answer::Within || answer == Answer::Drop {
+        case.limit = id;
+        case.answer = answer;
+    }
+    if outcome == Outcome::Pass { Step::Continue(()) } else { case.drop(reason, demand.shadow) }
 }

@@ -1,7 +1,9 @@
-//! What the lists say of the source.
+//! What the lists say of the source, and what follows.
 
 use weir_common::{
     class::{self, Action, NONE},
+    limit::{self, MANAGEMENT},
+    overlay::Sentence,
     packet::Kind,
     table,
     verdict::Reason,
@@ -9,8 +11,9 @@ use weir_common::{
 
 use crate::{Case, Step, World};
 
+/// Finds the class of the source. An allowed source passes.
 #[inline(always)]
-pub(super) fn judge(world: &impl World, case: &mut Case) -> Step {
+pub(super) fn look_up(world: &impl World, case: &mut Case) -> Step {
     if case.packet.kind != Kind::Ip {
         return Step::Continue(());
     }
@@ -19,15 +22,33 @@ pub(super) fn judge(world: &impl World, case: &mut Case) -> Step {
         return Step::Continue(());
     }
     case.listing = class::load(world, case.generation, case.class);
+    case.reason = Reason::Observe;
     match case.listing.action {
         Action::Allow => case.pass(Reason::Allow),
-        Action::Drop => {
-            case.class_outcome = case.dropping(case.listing.shadow);
-            case.drop(Reason::Feed, case.listing.shadow)
-        }
-        Action::Observe => {
-            case.reason = Reason::Observe;
-            Step::Continue(())
-        }
+        Action::Drop | Action::Observe => Step::Continue(()),
     }
+}
+
+/// Drops what a ban or a list speaks against, unless it is for a management port.
+#[inline(always)]
+pub(super) fn judge(world: &impl World, case: &mut Case) -> Step {
+    let ban = match case.rule {
+        Some(rule) if rule.sentence == Sentence::Drop => Some(rule.shadow),
+        Some(_) | None => None,
+    };
+    let listed = case.listing.action == Action::Drop;
+    if ban.is_none() && !listed {
+        return Step::Continue(());
+    }
+    if limit::service(world, case.generation, &case.packet) == MANAGEMENT {
+        return case.pass(Reason::Management);
+    }
+    if let Some(shadow) = ban {
+        case.drop(Reason::Ban, shadow)?;
+    }
+    if !listed {
+        return Step::Continue(());
+    }
+    case.class_outcome = case.dropping(case.listing.shadow);
+    case.drop(Reason::Feed, case.listing.shadow)
 }

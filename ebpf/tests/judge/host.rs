@@ -9,9 +9,10 @@ use weir_common::{
     control::{self, Global, Malformed, Policy, Seed},
     gcra::{Clock, Profile},
     heap::Heap,
-    limit::{self, Dimension, Limit},
+    limit::{self, Dimension, Limit, MANAGEMENT, PROFILES, Scope},
     line::{Line, Memory, Word},
     map::{Map, Sizes},
+    overlay::{self, FOREVER, Prefix, Rule, Sentence},
     table::{v4, v6},
 };
 use weir_ebpf::{Case, World, judge};
@@ -23,10 +24,15 @@ pub(crate) const OBSERVE: ClassId = 4;
 /// Observed, and held to the second profile of every limit.
 pub(crate) const STRICT: ClassId = 5;
 
-const SIZES: Sizes =
-    Sizes { v4_bits: Sizes::V4_BITS_MIN, v6_bits: Sizes::V6_BITS_MIN, limiter_bits: Sizes::LIMITER_BITS_MIN };
+const SIZES: Sizes = Sizes::MIN;
+/// The secret of limiter and rules.
+const SEED: Seed = Seed(0x0123_4567_89ab_cdef, 0xfedc_ba98_7654_3211);
 /// The time at which all frames arrive, in µs.
 const NOW: u64 = 1_000_000_000;
+
+fn pace(burst: u64) -> Profile {
+    Profile::new(10.0, burst.max(1)).unwrap()
+}
 
 /// A host, and the generation of its policy that is being written.
 pub(crate) struct Host {
@@ -87,7 +93,7 @@ impl Host {
             tick: 4000 << 16,
             clock_offset: 0,
             limiter_bits: SIZES.limiter_bits,
-            seed: Seed(0x0123_4567_89ab_cdef, 0xfedc_ba98_7654_3211),
+            seed: SEED,
             events_per_second: 100,
         };
         global.store(host.heap.line(Map::Control, 0).unwrap());
@@ -163,9 +169,44 @@ impl Host {
 
     /// Adds a limit of `burst` at once, and as many in a second; half of it for [`STRICT`].
     pub(crate) fn limit(self, id: u8, dimension: Dimension, burst: u64, shadow: bool) -> Self {
-        let profile = |burst: u64| Profile::new(10.0, burst.max(1)).unwrap();
-        let profiles = [profile(burst), profile(burst / 2), profile(burst)];
-        Limit { dimension, shadow, v6_bits: 64, profiles }.store(&self.heap, self.generation, id);
+        let profiles = [pace(burst), pace(burst / 2), pace(burst)];
+        self.store(id, Limit { dimension, shadow, scope: Scope::SOURCE, soft: 0, profiles })
+    }
+
+    /// Adds a limit whose buckets stand for `scope`.
+    pub(crate) fn limit_for(self, id: u8, dimension: Dimension, burst: u64, scope: Scope) -> Self {
+        self.store(id, Limit { dimension, shadow: false, scope, soft: 0, profiles: [pace(burst); PROFILES] })
+    }
+
+    /// Adds a limit with a soft band above `soft` 256ths of the burst.
+    pub(crate) fn soft_limit(self, id: u8, burst: u64, soft: u8) -> Self {
+        let (dimension, scope, profiles) = (Dimension::Packets, Scope::SOURCE, [pace(burst); PROFILES]);
+        self.store(id, Limit { dimension, shadow: false, scope, soft, profiles })
+    }
+
+    fn store(self, id: u8, limit: Limit) -> Self {
+        limit.store(&self.heap, self.generation, id);
+        self
+    }
+
+    /// Puts a rule in force for an IPv4 address or an IPv6 /64.
+    pub(crate) fn rule(self, source: &str, sentence: Sentence, shadow: bool) -> Self {
+        let address = Address::from(source.parse::<std::net::IpAddr>().unwrap());
+        let length = if matches!(address, Address::V4(_)) { 32 } else { 64 };
+        let rule = Rule { sentence, shadow, profile: 0, until: FOREVER };
+        overlay::insert(&self.heap, SEED, Prefix { address, length }, rule, NOW).unwrap();
+        self
+    }
+
+    /// Sets the limits on control packets.
+    pub(crate) fn on_control(self, limits: &[u8]) -> Self {
+        limit::set_limits_of(&self.heap, self.generation, 0, limits);
+        self
+    }
+
+    /// Declares a TCP port that no list and no ban cuts off.
+    pub(crate) fn management(self, port: u16) -> Self {
+        limit::set_service(&self.heap, self.generation, 0, port, MANAGEMENT);
         self
     }
 

@@ -2,7 +2,10 @@
 
 use weir_common::{
     class::{ClassId, NONE},
-    counter::Outcome::{self, Drop, Pass, WouldDrop},
+    counter::{
+        Answer,
+        Outcome::{self, Drop, Pass, WouldDrop},
+    },
     limit::Dimension,
     verdict::Reason,
 };
@@ -106,16 +109,16 @@ fn profiles() -> Group {
 fn behind_a_shadow_list() -> Group {
     const SOURCE: &str = "10.0.0.3";
     const LISTED: ClassId = FEED_SHADOW;
-    let listed = |outcome, reason, limit_outcome| Want {
+    let listed = |outcome, reason, answer| Want {
         limit: 1,
-        limit_outcome,
+        answer,
         class_outcome: WouldDrop,
         ..want(http(SOURCE), outcome, reason, LISTED)
     };
     let frames = vec![
-        listed(WouldDrop, Reason::Feed, Pass),
-        listed(WouldDrop, Reason::Feed, Pass),
-        listed(Drop, Reason::Limit, Drop),
+        listed(WouldDrop, Reason::Feed, Answer::Within),
+        listed(WouldDrop, Reason::Feed, Answer::Within),
+        listed(Drop, Reason::Limit, Answer::Drop),
     ];
     ("a limit behind a list in shadow mode", two().list("10.0.0.3/32", LISTED), frames)
 }

@@ -4,6 +4,7 @@
 mod frames;
 mod host;
 mod limits;
+mod rules;
 
 use std::collections::HashSet;
 
@@ -12,7 +13,10 @@ use host::{ALLOW, FEED, FEED_SHADOW, Host, OBSERVE};
 use weir_common::{
     class::{ClassId, NONE},
     control::Malformed,
-    counter::Outcome::{self, Drop, Pass, WouldDrop},
+    counter::{
+        Answer,
+        Outcome::{self, Drop, Pass, WouldDrop},
+    },
     limit::Dimension,
     verdict::{Reason, Verdict},
 };
@@ -29,28 +33,29 @@ struct Want {
     class: ClassId,
     class_outcome: Outcome,
     limit: u8,
-    limit_outcome: Outcome,
+    answer: Answer,
 }
 
 /// A judgement in which no limit takes part and the class does as is done.
 fn want(frame: Vec<u8>, outcome: Outcome, reason: Reason, class: ClassId) -> Want {
     let class_outcome = if class == NONE { Pass } else { outcome };
-    Want { frame, outcome, reason, class, class_outcome, limit: 0, limit_outcome: Pass }
+    Want { frame, outcome, reason, class, class_outcome, limit: 0, answer: Answer::Within }
 }
 
 /// A judgement by `limit`, of a source that may be listed as `class` but passes for that.
 fn limited(frame: Vec<u8>, outcome: Outcome, reason: Reason, class: ClassId, limit: u8) -> Want {
-    Want { limit, limit_outcome: outcome, class_outcome: Pass, ..want(frame, outcome, reason, class) }
+    let answer = if outcome == Pass { Answer::Within } else { Answer::over(outcome) };
+    Want { limit, answer, class_outcome: Pass, ..want(frame, outcome, reason, class) }
 }
 
 /// Has `host` judge all frames, and returns the reasons.
 fn judge(name: &str, host: &Host, wants: Vec<Want>) -> HashSet<Reason> {
     let check = |(i, want): (usize, Want)| {
         let case = host.judge(&want.frame);
-        let Case { outcome, reason, class, class_outcome, limit, limit_outcome, .. } = case;
+        let Case { outcome, reason, class, class_outcome, limit, answer, .. } = case;
         assert_eq!(
-            (outcome, reason, class, class_outcome, limit, limit_outcome),
-            (want.outcome, want.reason, want.class, want.class_outcome, want.limit, want.limit_outcome),
+            (outcome, reason, class, class_outcome, limit, answer),
+            (want.outcome, want.reason, want.class, want.class_outcome, want.limit, want.answer),
             "{name}, frame {i}: {case:?}"
         );
         assert_eq!(case.verdict() == Verdict::Drop, outcome == Drop, "{name}, frame {i}");
@@ -74,6 +79,7 @@ fn frames_are_judged_by_policy() {
     ]
     .into_iter()
     .chain(limits::limits())
+    .chain(rules::rules())
     {
         reasons.extend(judge(name, &host, wants));
     }

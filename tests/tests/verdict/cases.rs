@@ -48,13 +48,28 @@ interfaces: [{{name: eth0}}]
 services:
   - {{name: https, ports: [443/tcp, 443/udp]}}
   - {{name: api, ports: [8000-8010/tcp]}}
+  - {{name: other, ports: [9000/tcp]}}
+  - {{name: networks, ports: [7000/udp]}}
+  - {{name: whole, ports: [7001/udp]}}
+management: {{ports: [2222/tcp]}}
+partners: [192.0.2.50, 198.51.100.50]
 allow: [10.1.0.0/16, 198.51.100.77, '2001:db8:bad:1::/64']
 feeds:
   - {{name: bad, path: /bad, action: drop}}
   - {{name: trial, path: /trial, action: drop, enforce: shadow}}
   - {{name: watch, path: /watch, action: observe}}
+  - {{name: poor, path: /poor, action: suspicious}}
 limits:
-  - {{name: https, service: https, packets: {{rate: 1/s, burst: 3}}}}
+  - name: https
+    service: https
+    packets:
+      rate: 1/s
+      burst: 3
+      partner: {{rate: 1/s, burst: 6}}
+      suspicious: {{rate: 1/s, burst: 1}}
+  - {{name: networks, service: networks, packets: {{rate: 1/s, burst: 8}}, ipv4_prefix: 24, ipv6_prefix: 48}}
+  - {{name: whole, service: whole, per: service, packets: {{rate: 1/s, burst: 20}}, soft: 50%}}
+  - {{name: control, control: {{rate: 1/s, burst: 5}}}}
   - {{name: opens, service: api, connections: {{rate: 1/s, burst: 2}}, enforce: shadow}}
 "
         )
@@ -67,6 +82,7 @@ limits:
                  2001:db8:bad::/48\n2001:db8:1::1\nfe80::/16\n"
             }
             "trial" => "203.0.113.50\n203.0.113.9\n2001:db8:7::/48\n",
+            "poor" => "192.0.2.60\n",
             "watch" => "203.0.113.60\n198.51.100.1\n",
             other => panic!("no list {other}"),
         }
@@ -75,16 +91,16 @@ limits:
 
 const TO4: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 2);
 const TO6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 2);
-const LISTED4: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 7);
+pub(crate) const LISTED4: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 7);
 const LISTED6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0xbad, 0, 0, 0, 0, 7);
 const CLEAN4: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 1);
 const CLEAN6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, 1);
 
-fn v4(source: Ipv4Addr) -> Frame {
+pub(crate) fn v4(source: Ipv4Addr) -> Frame {
     Frame::new().ipv4(source, TO4)
 }
 
-fn v6(source: Ipv6Addr) -> Frame {
+pub(crate) fn v6(source: Ipv6Addr) -> Frame {
     Frame::new().ipv6(source, TO6)
 }
 
@@ -177,20 +193,20 @@ fn unreadable() -> Vec<(&'static str, Frame, Reason)> {
     ]
 }
 
-struct Table {
-    setting: Setting,
+pub(crate) struct Table {
+    pub(crate) setting: Setting,
     cases: Vec<Case>,
 }
 
 impl Table {
     /// Adds a frame that a rule drops if it is enforced.
-    fn dropped(&mut self, name: &str, frame: &Frame, reason: Reason, shadow: bool) -> &mut Case {
+    pub(crate) fn dropped(&mut self, name: &str, frame: &Frame, reason: Reason, shadow: bool) -> &mut Case {
         let outcome =
             if shadow || self.setting == Setting::Shadow { Outcome::WouldDrop } else { Outcome::Drop };
         self.add(name, frame, outcome, reason)
     }
 
-    fn passed(&mut self, name: &str, frame: &Frame, reason: Reason) -> &mut Case {
+    pub(crate) fn passed(&mut self, name: &str, frame: &Frame, reason: Reason) -> &mut Case {
         self.add(name, frame, Outcome::Pass, reason)
     }
 
@@ -215,6 +231,7 @@ pub(crate) fn cases(setting: Setting) -> Vec<Case> {
     clean(&mut table);
     bad_form(&mut table);
     limits(&mut table);
+    crate::rules::rules(&mut table);
     table.cases
 }
 
@@ -310,7 +327,7 @@ fn limits(table: &mut Table) {
     table.dropped("opening too often", &opening, Reason::Limit, true).times = 3;
     table.passed("established", &v4(CLEAN4).tcp(1, 8005), Reason::Clean).times = 50;
     let later = v4(CLEAN4).protocol(17).fragment(9, false).payload(&[0x01, 0xbb, 0x01, 0xbb, 0, 0, 0, 0]);
-    table.passed("a later fragment has no port", &later, Reason::Clean).times = 50;
+    table.passed("a later fragment has no port", &later, Reason::Clean).times = 5;
     let valve = table.passed("admitted by the valve", &https, Reason::Clean);
     (valve.times, valve.full_limiter) = (3, true);
     let valve = table.dropped("refused by the valve", &https, Reason::Valve, false);

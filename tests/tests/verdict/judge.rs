@@ -9,7 +9,7 @@ use weir::{
     config::Config,
     datapath::{Datapath, Pins, clock, counters::Counters, memory::Mapped},
     feed::{Feed, plain},
-    policy::{Policy, classes::Classes, compile, limits::LimitNumbers, merge},
+    policy::{Policy, Protected, classes::Classes, compile, limits::LimitNumbers, merge},
 };
 pub(crate) use weir_common::counter::Outcome;
 use weir_common::{
@@ -22,7 +22,10 @@ use weir_common::{
 };
 use weir_ebpf::World;
 
-use crate::cases::{Case, Setting};
+use crate::{
+    cases::{Case, Setting},
+    rules,
+};
 
 const SIZES: Sizes = Sizes { v4_bits: 17, v6_bits: 10, limiter_bits: 17 };
 /// Return values of XDP programs, include/uapi/linux/bpf.h.
@@ -47,7 +50,8 @@ fn compile(setting: Setting) -> Compiled {
         })
         .collect();
     let mut classes = Classes::default();
-    let policy = Policy::new(&config, &feeds, &mut LimitNumbers::default());
+    let protected = [(Protected::Management, "198.51.100.99/32".parse().expect("a prefix"))];
+    let policy = Policy::new(&config, &feeds, &protected, &mut LimitNumbers::default());
     let merged = merge::merge(&policy.lists, &mut classes).expect("few lists");
     Compiled { policy, merged, classes }
 }
@@ -95,6 +99,7 @@ impl Native {
         }
         .store(line);
         control::publish(line, 1);
+        rules::set(&heap, Seed(33, 44), heap.coarse());
         Self { heap, dither: Cell::new(0) }
     }
 
@@ -155,11 +160,14 @@ impl Kernel {
         pins.create()?;
         let mut datapath = Datapath::open(&pins, pins.lock()?, SIZES, 8)?;
         datapath.publish(&policy, &merged, &classes)?;
+        let memory = Mapped::open(&pins)?;
+        let seed = Global::load(&memory).context("settings")?.seed;
+        rules::set(&memory, seed, clock::now_us(&memory));
         Ok(Self {
             _datapath: datapath,
             program: Xdp::from_pin(pins.program(), XdpAttachType::Interface).context("pinned program")?,
             counters: Counters::open(&pins)?,
-            memory: Mapped::open(&pins)?,
+            memory,
         })
     }
 

@@ -4,6 +4,7 @@
 
 mod cases;
 mod judge;
+mod rules;
 
 use std::collections::HashSet;
 

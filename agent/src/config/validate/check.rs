@@ -1,0 +1,71 @@
+use std::{collections::HashSet, fmt::Display, net::IpAddr, str::FromStr};
+
+use ipnet::IpNet;
+use serde_saphyr::Location;
+
+use crate::config::{error::Problem, raw::Text};
+
+const NAME_MAX: usize = 64;
+
+/// Collects problems.
+#[derive(Default)]
+pub(super) struct Check {
+    pub(super) problems: Vec<Problem>,
+}
+
+impl Check {
+    pub(super) fn problem(&mut self, at: Location, field: &str, message: impl Into<String>) {
+        self.problems.push(Problem {
+            line: at.line(),
+            column: at.column(),
+            field: field.to_owned(),
+            message: message.into(),
+        });
+    }
+
+    pub(super) fn parse<T: FromStr<Err: Display>>(&mut self, field: &str, text: &Text) -> Option<T> {
+        match text.value.trim().parse() {
+            Ok(value) => Some(value),
+            Err(error) => {
+                self.problem(text.referenced, field, format!("`{}`: {error}", text.value));
+                None
+            }
+        }
+    }
+
+    /// A name that metrics can carry, used once.
+    pub(super) fn name(&mut self, field: &str, text: &Text, seen: &mut HashSet<String>) -> String {
+        let name = &text.value;
+        let valid = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+        if name.is_empty() || name.len() > NAME_MAX || !name.chars().all(valid) {
+            let message = format!("`{name}` is no name: 1 to {NAME_MAX} letters, digits, - _ and .");
+            self.problem(text.referenced, field, message);
+        } else if !seen.insert(name.clone()) {
+            self.problem(text.referenced, field, format!("`{name}` occurs twice"));
+        }
+        name.clone()
+    }
+
+    fn prefix(&mut self, field: &str, text: &Text) -> Option<IpNet> {
+        let value = text.value.trim();
+        let prefix = value.parse::<IpNet>().or_else(|_| value.parse::<IpAddr>().map(IpNet::from));
+        match prefix {
+            Ok(prefix) if prefix.trunc() == prefix => Some(prefix),
+            Ok(prefix) => {
+                let message = format!("`{value}` has bits behind its prefix; write {}", prefix.trunc());
+                self.problem(text.referenced, field, message);
+                None
+            }
+            Err(_) => {
+                let message = format!("`{value}` is no address or prefix; write one like 192.0.2.0/24");
+                self.problem(text.referenced, field, message);
+                None
+            }
+        }
+    }
+
+    pub(super) fn prefixes(&mut self, field: &str, texts: &[Text]) -> Vec<IpNet> {
+        let prefix = |(i, text)| self.prefix(&format!("{field}[{i}]"), text);
+        texts.iter().enumerate().filter_map(prefix).collect()
+    }
+}

@@ -1,0 +1,150 @@
+//! What lists must not cut off, and which of them tried.
+//!
+//! A list that names the gateway, or the address from which the host is managed, would lock the
+//! operator out. Such sources are allowed in front of all lists, so what a list says of them has no
+//! effect; this tells where that happened.
+
+use std::fmt::Write as _;
+
+use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
+use weir_common::{
+    addr::{Address, V6, network_v4},
+    class::Action,
+};
+
+use super::{List, Origin, Protected};
+
+/// Conflicts of one list that are told one by one; the rest is counted.
+const TOLD_MAX: usize = 20;
+
+/// Entries of a list that name what it must not cut off.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Conflicts {
+    /// The list.
+    pub list: Origin,
+    /// How many of its entries.
+    pub entries: usize,
+    /// The first of them.
+    pub first: Vec<Conflict>,
+}
+
+/// An entry of a list, and what it would have cut off.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Conflict {
+    /// The entry.
+    pub entry: IpNet,
+    /// What it covers, or lies in.
+    pub protected: IpNet,
+    /// Why that is protected.
+    pub what: Protected,
+}
+
+/// Returns the prefixes by what they are.
+pub(super) fn grouped(
+    protected: &[(Protected, IpNet)],
+) -> impl Iterator<Item = (Protected, Vec<IpNet>)> + use<'_> {
+    let kinds: std::collections::BTreeSet<Protected> = protected.iter().map(|(what, _)| *what).collect();
+    kinds.into_iter().map(|kind| {
+        let same = protected.iter().filter(|(what, _)| *what == kind);
+        (kind, same.map(|(_, prefix)| *prefix).collect())
+    })
+}
+
+/// Returns the lists that drop or throttle, but for what is protected. Each entry is told once.
+#[must_use]
+pub fn conflicts(lists: &[List], protected: &[(Protected, IpNet)]) -> Vec<Conflicts> {
+    let held = |list: &&List| matches!(list.origin, Origin::Feed(_)) && list.action != Action::Allow;
+    lists.iter().filter(held).filter_map(|list| conflicts_of(list, protected)).collect()
+}
+
+fn conflicts_of(list: &List, protected: &[(Protected, IpNet)]) -> Option<Conflicts> {
+    let v4 = list.entries.v4.iter().map(|&(network, length)| (Address::V4(network), length));
+    let v6 = list.entries.v6.iter().map(|&(network, length)| (Address::V6(network), length));
+    let mut told = Conflicts { list: list.origin.clone(), entries: 0, first: Vec::new() };
+    for (network, length) in v4.chain(v6) {
+        let Some((what, prefix)) = protected.iter().find(|(_, prefix)| meets(network, length, prefix)) else {
+            continue;
+        };
+        told.entries += 1;
+        if told.first.len() < TOLD_MAX
+            && let Ok(entry) = IpNet::new(std::net::IpAddr::from(network), length)
+        {
+            told.first.push(Conflict { entry, protected: *prefix, what: *what });
+        }
+    }
+    (told.entries > 0).then_some(told)
+}
+
+/// Returns the conflicts in words; nothing where there are none.
+#[must_use]
+pub fn text(conflicts: &[Conflicts]) -> String {
+    let mut text = String::new();
+    for Conflicts { list, entries, first } in conflicts {
+        _ = writeln!(text, "\n{list}: {entries} entries without effect, they name what must not be cut off");
+        for Conflict { entry, protected, what } in first {
+            _ = writeln!(text, "  {entry} meets {protected} ({})", what.as_str());
+        }
+        if *entries > first.len() {
+            _ = writeln!(text, "  and {} more", entries - first.len());
+        }
+    }
+    text
+}
+
+/// Two prefixes meet if their first bits, as many as the shorter has, are the same.
+fn meets(network: Address, length: u8, prefix: &IpNet) -> bool {
+    let shorter = u32::from(length.min(prefix.prefix_len()));
+    match (network, Address::from(prefix.addr())) {
+        (Address::V4(one), Address::V4(other)) => network_v4(one, shorter) == network_v4(other, shorter),
+        (Address::V6(one), Address::V6(other)) => V6::network(one, shorter) == V6::network(other, shorter),
+        (Address::V4(_), Address::V6(_)) | (Address::V6(_), Address::V4(_)) => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::feed::Entries;
+
+    fn list(action: Action, v4: &[(u32, u8)]) -> List {
+        let entries = Entries { v4: v4.to_vec(), v6: vec![(V6 { high: 0xfe80 << 48, low: 1 }, 128)] };
+        let origin = Origin::Feed("bad".to_owned());
+        List { origin, action, shadow: false, profile: 0, entries: Arc::new(entries) }
+    }
+
+    fn protected(pairs: &[(Protected, &str)]) -> Vec<(Protected, IpNet)> {
+        pairs.iter().map(|(what, prefix)| (*what, prefix.parse().unwrap())).collect()
+    }
+
+    #[test]
+    fn entries_around_and_inside_are_told() {
+        let protected = protected(&[
+            (Protected::Gateway, "10.0.0.1/32"),
+            (Protected::Management, "192.0.2.0/24"),
+            (Protected::LinkLocal, "fe80::/10"),
+        ]);
+        let lists = [
+            list(Action::Drop, &[(0x0a00_0000, 8), (0xc000_0207, 32), (0xc633_6401, 32)]),
+            list(Action::Allow, &[(0x0a00_0001, 32)]),
+        ];
+        let told = conflicts(&lists, &protected);
+        assert_eq!((told.len(), told[0].entries), (1, 3));
+        let entries: Vec<_> = told[0].first.iter().map(|c| (c.entry.to_string(), c.what.as_str())).collect();
+        let want = [
+            ("10.0.0.0/8".to_owned(), "gateway"),
+            ("192.0.2.7/32".to_owned(), "management"),
+            ("fe80::1/128".to_owned(), "link-local"),
+        ];
+        assert_eq!(entries, want);
+    }
+
+    #[test]
+    fn a_list_full_of_conflicts_is_told_in_short() {
+        let many: Vec<(u32, u8)> = (0..1000).map(|n| (0xc000_0200 + n, 32)).collect();
+        let told = conflicts(&[list(Action::Drop, &many)], &protected(&[(Protected::Own, "192.0.0.0/16")]));
+        assert_eq!((told[0].entries, told[0].first.len()), (1000, TOLD_MAX));
+    }
+}
