@@ -7,6 +7,7 @@ use std::{
     time::Duration,
 };
 
+use weir_common::ABI_VERSION;
 use weir_tests::{
     agent::{Agent, binary},
     frame::{Frame, Sight},
@@ -123,7 +124,8 @@ fn a_foreign_program_is_named_and_left_alone() {
     configure(&agent, "enforce", "lo", 9646);
     agent.start().unwrap();
     agent.stop().unwrap();
-    let attach = ["net", "attach", "xdp", "pinned", "/sys/fs/bpf/weir/v1/prog", "dev", "eth0"];
+    let program = format!("/sys/fs/bpf/weir/v{ABI_VERSION}/prog");
+    let attach = ["net", "attach", "xdp", "pinned", &program, "dev", "eth0"];
     assert!(pair.server.command("bpftool").args(attach).status().unwrap().success());
     let program = || {
         let output = pair.server.command("bpftool").args(["net", "show", "dev", "eth0"]).output().unwrap();
