@@ -1,6 +1,10 @@
 //! The maps as plain memory, for tests and for judging without a kernel.
 
-use std::{cell::Cell, fmt, iter, vec::Vec};
+use std::{
+    fmt, iter,
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
+    vec::Vec,
+};
 
 use crate::{
     gcra::Clock,
@@ -11,8 +15,8 @@ use crate::{
 /// All maps of the given sizes on the heap, and a clock that stands still until it is set.
 pub struct Heap {
     maps: Vec<Vec<Line>>,
-    now: Cell<u64>,
-    tick: Cell<u64>,
+    now: AtomicU64,
+    tick: AtomicU64,
 }
 
 impl Heap {
@@ -20,13 +24,17 @@ impl Heap {
     #[must_use]
     pub fn new(sizes: Sizes) -> Self {
         let lines = |map: Map| iter::repeat_with(Line::default).take(map.lines(sizes) as usize).collect();
-        Self { maps: Map::ALL.into_iter().map(lines).collect(), now: Cell::new(0), tick: Cell::new(1) }
+        Self {
+            maps: Map::ALL.into_iter().map(lines).collect(),
+            now: AtomicU64::new(0),
+            tick: AtomicU64::new(1),
+        }
     }
 
     /// Sets the time in µs, and the length of a tick in µs that the coarse clock is rounded down to.
     pub fn set_clock(&self, now: u64, tick: u64) {
-        self.now.set(now);
-        self.tick.set(tick.max(1));
+        self.now.store(now, Relaxed);
+        self.tick.store(tick.max(1), Relaxed);
     }
 }
 
@@ -42,11 +50,12 @@ impl Memory for Heap {
 
 impl Clock for Heap {
     fn coarse(&self) -> u64 {
-        self.now.get() / self.tick.get() * self.tick.get()
+        let tick = self.tick.load(Relaxed);
+        self.precise() / tick * tick
     }
 
     fn precise(&self) -> u64 {
-        self.now.get()
+        self.now.load(Relaxed)
     }
 }
 

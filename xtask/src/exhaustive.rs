@@ -1,0 +1,24 @@
+//! The IPv4 table, address by address, before a release.
+
+use anyhow::Result;
+
+use crate::{
+    setup::{self, Need},
+    sh,
+};
+
+/// What to check.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Which random lists.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+}
+
+/// Looks all 2^32 addresses up and compares with an oracle.
+pub(crate) fn run(args: &Args) -> Result<()> {
+    setup::ensure(&[Need::Build])?;
+    let example =
+        ["run", "--release", "--locked", "--package", "weir-tests", "--example", "exhaustive", "--"];
+    sh::run(sh::command("cargo").args(example).arg(args.seed.to_string()))
+}
