@@ -39,9 +39,9 @@ fn the_program_stays_within_its_budget() {
     println!("verified {verified:?} instructions, translated {translated:?} bytes, maps {bytes} bytes");
     assert!(verified.unwrap() <= VERIFIED_MAX, "{verified:?} instructions verified");
     assert!(translated.unwrap() <= TRANSLATED_MAX, "{translated:?} bytes");
-    // 128 MB of buckets, 4 MB of bans, and twice 4 MB root, 8 MB lines, 2 MB filter, 1 MB IPv6 lines
+    // 128 MB of buckets, 4 MB of bans, and twice 4 MB root, 2 MB wide, 8 MB lines, 2 MB filter, 1 MB IPv6 lines
     // and small maps.
-    assert!(bytes <= 166 << 20, "{bytes} bytes of maps in the default sizes");
+    assert!(bytes <= 170 << 20, "{bytes} bytes of maps in the default sizes");
 }
 
 /// LLVM 22 drops the fetch of a relaxed atomic whose result is used (llvm#210280). All ours fetch.
