@@ -165,7 +165,7 @@ impl Frame for Packet<'_> {
 
     #[inline(always)]
     fn holds(&self, length: u32) -> bool {
-        self.start + length as usize <= self.end || self.length() >= length
+        self.start + bounded(length) <= self.end || self.length() >= length
     }
 
     #[inline(always)]
@@ -178,6 +178,17 @@ impl Frame for Packet<'_> {
     fn opaque(&self, value: u32) -> u32 {
         self.kernel.forget(value)
     }
+}
+
+/// Returns a length of a packet, which is below 2^17: 16 bits from its header, behind at most 2^15
+/// bytes of others. The verifier of Linux 6.12 knows no range of a number whose bytes were swapped, and
+/// adds to a packet pointer only what has one. The compiler knows it, and would leave the mask out.
+#[inline(always)]
+fn bounded(length: u32) -> usize {
+    let mut length = u64::from(length);
+    // SAFETY: arithmetic on a register.
+    unsafe { asm!("{0} &= 0x1ffff", inout(reg) length, options(pure, nomem, nostack)) };
+    length as usize
 }
 
 #[inline(always)]
