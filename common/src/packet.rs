@@ -282,39 +282,49 @@ fn parse_v6(frame: &impl Frame, at: u32, packet: &mut Packet) {
 #[inline(always)]
 fn follow_extensions(frame: &impl Frame, at: u32, packet: &mut Packet) -> Option<u32> {
     let mut at = at;
-    let mut next = packet.protocol;
     let mut followed = 0;
-    while is_extension(next) {
-        if followed == EXTENSIONS_MAX {
-            packet.defect = Some(Defect::ExtensionChain);
-            return None;
+    // A loop that begins with a `match` is laid out tail first, which Linux 6.1 refuses ("back-edge").
+    while followed < EXTENSIONS_MAX {
+        if !is_extension(packet.protocol) {
+            return Some(at);
         }
+        at = skip_extension(frame, at, packet)?;
         followed += 1;
-        let Some(words) = frame.load::<2>(at) else {
-            packet.defect = Some(cut_off(packet.fragment));
-            return None;
-        };
-        let [after, length] = words[0].to_ne_bytes();
-        let length = match next {
-            protocol::FRAGMENT => 8,
-            protocol::AH => (u32::from(length) + 2) * 4,
-            _ => (u32::from(length) + 1) * 8,
-        };
-        at = frame.opaque(at + length);
-        if at > packet.length {
-            packet.defect = Some(cut_off(packet.fragment));
+    }
+    if !is_extension(packet.protocol) {
+        return Some(at);
+    }
+    packet.defect = Some(Defect::ExtensionChain);
+    None
+}
+
+/// Returns where the header behind this extension begins; nothing where there is none to be read.
+#[inline(always)]
+fn skip_extension(frame: &impl Frame, at: u32, packet: &mut Packet) -> Option<u32> {
+    let Some(words) = frame.load::<2>(at) else {
+        packet.defect = Some(cut_off(packet.fragment));
+        return None;
+    };
+    let [after, length] = words[0].to_ne_bytes();
+    let this = packet.protocol;
+    let length = match this {
+        protocol::FRAGMENT => 8,
+        protocol::AH => (u32::from(length) + 2) * 4,
+        _ => (u32::from(length) + 1) * 8,
+    };
+    let at = frame.opaque(at + length);
+    if at > packet.length {
+        packet.defect = Some(cut_off(packet.fragment));
+        return None;
+    }
+    packet.protocol = after;
+    if this == protocol::FRAGMENT {
+        let offset = u16::from_be(words[1]);
+        packet.fragment = fragment(offset >> 3, offset & 1 != 0);
+        if packet.fragment == Fragment::Later {
+            // What follows is the middle of a payload, whatever it looks like.
             return None;
         }
-        packet.protocol = after;
-        if next == protocol::FRAGMENT {
-            let offset = u16::from_be(words[1]);
-            packet.fragment = fragment(offset >> 3, offset & 1 != 0);
-            if packet.fragment == Fragment::Later {
-                // What follows is the middle of a payload, whatever it looks like.
-                return None;
-            }
-        }
-        next = after;
     }
     Some(at)
 }
