@@ -101,8 +101,10 @@ fn from_list_to_metric(mode: &str) {
     assert_eq!(deliver(&pair, [OTHER], 53, 50), [50]);
 
     // Over the limit: only what the burst allows, and what is earned meanwhile.
+    let start = Instant::now();
     let [admitted] = deliver(&pair, [CLEAN], 443, 500);
-    assert!((20..40).contains(&admitted), "{admitted} of a burst of 20 at 10/s");
+    let most = 20 + 1 + usize::try_from(start.elapsed().as_millis()).unwrap() / 100;
+    assert!((20..=most).contains(&admitted), "{admitted} of a burst of 20 at 10/s, at most {most}");
 
     assert!(agent.stop().unwrap().success());
     assert!(agent.weir(&["unload"]).unwrap().status.success());
