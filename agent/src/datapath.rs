@@ -111,6 +111,12 @@ pub enum DatapathError {
 /// Result of this module.
 pub type Result<T> = std::result::Result<T, DatapathError>;
 
+/// Returns the kernel program as it was compiled.
+#[must_use]
+pub fn object() -> &'static [u8] {
+    load::OBJECT
+}
+
 impl Datapath {
     /// Loads the program with maps of at least `sizes`, or adopts the maps that are pinned. Nothing
     /// is attached yet, and what is attached goes on as it was.
