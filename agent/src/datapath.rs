@@ -4,6 +4,8 @@
 //! new agent adopts what it finds: it keeps the maps that fit, publishes its policy into them, and
 //! replaces the program under each link, so that no packet passes unfiltered and no debt is lost.
 
+/// What the kernel can do.
+pub mod probe;
 /// Where things are pinned, and the lock of the one agent.
 pub mod pins;
 /// The maps as lines, over mmap.
@@ -54,6 +56,14 @@ pub struct Datapath {
 /// What went wrong at the door to the kernel.
 #[derive(Debug, thiserror::Error)]
 pub enum DatapathError {
+    /// The kernel is not one that weir runs on.
+    #[error("Linux {release} {reason}: weir needs {} or newer; see docs/kernels.md", probe::MINIMUM)]
+    Kernel {
+        /// What `uname -r` says.
+        release: String,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// The pins cannot be used.
     #[error("{operation} {}: {error}", path.display())]
     Pin {
@@ -124,6 +134,7 @@ impl Datapath {
     /// # Errors
     /// [`DatapathError`]
     pub fn open(pins: &Pins, lock: Lock, sizes: Sizes, events_per_second: u32) -> Result<Self> {
+        probe::check()?;
         load::open(pins, lock, sizes, events_per_second)
     }
 

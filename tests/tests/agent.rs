@@ -213,3 +213,17 @@ fn status_and_check_speak_json() {
     assert_eq!(agent.get("/readyz").unwrap().0, 503);
     assert_eq!(agent.get("/healthz").unwrap().0, 200);
 }
+
+#[test]
+fn the_kernel_is_told_with_what_it_lacks() {
+    let pair = Pair::new().unwrap();
+    let agent = started(&pair, "enforce", "auto");
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
+    let release = release.trim();
+    let numbers: Vec<u32> = release.split(['.', '-']).map_while(|number| number.parse().ok()).collect();
+    let status = String::from_utf8(agent.weir(&["status"]).unwrap().stdout).unwrap();
+    for told in [&status, &agent.log()] {
+        assert!(told.contains(release), "{release}: {told}");
+        assert_eq!(told.contains("no TCX (Linux 6.6)"), numbers[..2] < [6, 6][..], "{release}: {told}");
+    }
+}
