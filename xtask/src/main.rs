@@ -15,6 +15,8 @@ mod tidy;
 mod lint;
 /// `test`: everything that can fail.
 mod test;
+/// `test kernels`: the same on other kernels.
+mod kernels;
 /// `ci`: all of it, in order.
 mod ci;
 
@@ -44,6 +46,9 @@ enum Task {
     Test(test::Args),
     /// Do what CI does: lint, demo, test.
     Ci,
+    /// Run the tests of a guest, as its first process: what `test kernels` boots.
+    #[command(hide = true)]
+    Guest,
 }
 
 fn main() -> ExitCode {
@@ -54,6 +59,7 @@ fn main() -> ExitCode {
         Task::Lint => lint::run(),
         Task::Test(args) => test::run(&args),
         Task::Ci => ci::run(),
+        Task::Guest => kernels::guest(),
     };
     let Err(error) = done else { return ExitCode::SUCCESS };
     eprintln!("error: {error:#}");
