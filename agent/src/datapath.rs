@@ -4,6 +4,8 @@
 //! new agent adopts what it finds: it keeps the maps that fit, publishes its policy into them, and
 //! replaces the program under each link, so that no packet passes unfiltered and no debt is lost.
 
+/// What the kernel can do.
+pub mod probe;
 /// Where things are pinned, and the lock of the one agent.
 pub mod pins;
 /// The maps as lines, over mmap.
@@ -56,6 +58,14 @@ pub struct Datapath {
 /// What went wrong at the door to the kernel.
 #[derive(Debug, thiserror::Error)]
 pub enum DatapathError {
+    /// The kernel is not one that weir runs on.
+    #[error("Linux {release} {reason}: weir needs {} or newer; see docs/kernels.md", probe::MINIMUM)]
+    Kernel {
+        /// What `uname -r` says.
+        release: String,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// The pins cannot be used.
     #[error("{operation} {}: {error}", path.display())]
     Pin {
@@ -113,6 +123,12 @@ pub enum DatapathError {
 /// Result of this module.
 pub type Result<T> = std::result::Result<T, DatapathError>;
 
+/// Returns the kernel program as it was compiled.
+#[must_use]
+pub fn object() -> &'static [u8] {
+    load::OBJECT
+}
+
 impl Datapath {
     /// Loads the program with maps of at least `sizes`, or adopts the maps that are pinned. Nothing
     /// is attached yet, and what is attached goes on as it was.
@@ -120,6 +136,7 @@ impl Datapath {
     /// # Errors
     /// [`DatapathError`]
     pub fn open(pins: &Pins, lock: Lock, sizes: Sizes, events_per_second: u32) -> Result<Self> {
+        probe::check()?;
         load::open(pins, lock, sizes, events_per_second)
     }
 

@@ -7,7 +7,7 @@ use serde::Serialize;
 use weir_common::{control, line::Memory as _, map::Map};
 
 use crate::{
-    datapath::{DatapathError, Pins, attach, counters::Counters, memory::Mapped},
+    datapath::{DatapathError, Pins, attach, counters::Counters, memory::Mapped, probe},
     output::table,
     policy::protect::{self, Conflicts},
     record::{FeedRecord, Record, TableRecord},
@@ -21,6 +21,8 @@ pub struct Status {
     pub loaded: bool,
     /// An agent is at work.
     pub agent: bool,
+    /// The kernel, and what weir does without on it.
+    pub kernel: probe::Support,
     /// `enforce` or `shadow`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub enforce: Option<crate::config::Enforce>,
@@ -73,6 +75,7 @@ pub fn read(pins: &Pins, state: &Path) -> Result<Status, DatapathError> {
         return Ok(Status {
             loaded: false,
             agent: false,
+            kernel: probe::look(),
             enforce: None,
             publication: 0,
             interfaces: Vec::new(),
@@ -112,6 +115,7 @@ pub fn read(pins: &Pins, state: &Path) -> Result<Status, DatapathError> {
     Ok(Status {
         loaded: true,
         agent: pins.locked(),
+        kernel: probe::look(),
         enforce: record.as_ref().map(|record| record.enforce),
         publication,
         interfaces: linked
@@ -123,6 +127,14 @@ pub fn read(pins: &Pins, state: &Path) -> Result<Status, DatapathError> {
         tables: record.map(|record| record.tables).unwrap_or_default(),
         packets,
     })
+}
+
+/// Returns the kernel, and what follows from what it lacks, in a line.
+fn kernel(support: &probe::Support) -> String {
+    if support.lacks.is_empty() {
+        return support.release.clone();
+    }
+    format!("{}; {}", support.release, support.lacks_text())
 }
 
 /// Returns the state in words.
@@ -139,6 +151,7 @@ pub fn text(status: &Status) -> String {
         None => "unknown: no record of this publication",
     };
     _ = writeln!(text, "agent        {agent}");
+    _ = writeln!(text, "kernel       {}", kernel(&status.kernel));
     _ = writeln!(text, "mode         {enforce}");
     _ = writeln!(text, "publication  {}", status.publication);
     for interface in &status.interfaces {

@@ -17,6 +17,8 @@ mod lint;
 mod test;
 /// `exhaustive`: the IPv4 table, address by address.
 mod exhaustive;
+/// `test kernels`: the same on other kernels.
+mod kernels;
 /// `ci`: all of it, in order.
 mod ci;
 
@@ -48,6 +50,9 @@ enum Task {
     Exhaustive(exhaustive::Args),
     /// Do what CI does: lint, demo, test.
     Ci,
+    /// Run the tests of a guest, as its first process: what `test kernels` boots.
+    #[command(hide = true)]
+    Guest,
 }
 
 fn main() -> ExitCode {
@@ -59,6 +64,7 @@ fn main() -> ExitCode {
         Task::Test(args) => test::run(&args),
         Task::Exhaustive(args) => exhaustive::run(&args),
         Task::Ci => ci::run(),
+        Task::Guest => kernels::guest(),
     };
     let Err(error) = done else { return ExitCode::SUCCESS };
     eprintln!("error: {error:#}");
