@@ -15,6 +15,8 @@ mod tidy;
 mod lint;
 /// `test`: everything that can fail.
 mod test;
+/// `bench`: how fast, beside what.
+mod bench;
 /// `ci`: all of it, in order.
 mod ci;
 
@@ -42,6 +44,8 @@ enum Task {
     Lint,
     /// Run every test: native, kernel, network and process.
     Test(test::Args),
+    /// Measure weir beside what it is compared with.
+    Bench(bench::Args),
     /// Do what CI does: lint, demo, test.
     Ci,
 }
@@ -53,6 +57,7 @@ fn main() -> ExitCode {
         Task::Tidy => tidy::run(),
         Task::Lint => lint::run(),
         Task::Test(args) => test::run(&args),
+        Task::Bench(args) => bench::run(&args),
         Task::Ci => ci::run(),
     };
     let Err(error) = done else { return ExitCode::SUCCESS };

@@ -30,6 +30,8 @@ pub(crate) enum Need {
     Test,
     /// Formatting, clippy and the check of dependencies.
     Lint,
+    /// What the benchmark compares weir with, as far as this distribution has it.
+    Bench,
 }
 
 /// Something that is there, for the table: its name, its version, and what is to be known of it.
@@ -57,10 +59,16 @@ fn install(needs: &[Need]) -> Result<Vec<Found>> {
         packages.extend(match need {
             Need::Build => [toolchain::packages(), linker::packages()].concat(),
             Need::Run => tool::packages(),
-            Need::Test | Need::Lint => Vec::new(),
+            Need::Test | Need::Lint | Need::Bench => Vec::new(),
         });
     }
     apt::install(&packages)?;
+    if needs.contains(&Need::Bench) {
+        // What is missing is left out of the comparison, and said so.
+        if let Err(error) = apt::install(&tool::peers()) {
+            eprintln!("setup: some of what weir is compared with is missing: {error:#}");
+        }
+    }
     let mut found = Vec::new();
     for need in needs {
         found.extend(match need {
@@ -68,6 +76,7 @@ fn install(needs: &[Need]) -> Result<Vec<Found>> {
             Need::Run => tool::run_time()?,
             Need::Test => vec![tool::nextest()?],
             Need::Lint => tool::lint()?,
+            Need::Bench => Vec::new(),
         });
     }
     Ok(found)

@@ -19,13 +19,28 @@ const PROGRAMS: [Program; 2] = [
     Program { name: "bpftool", package: "bpftool", version: "version" },
 ];
 
+/// What the benchmark compares weir with, and what it takes to set that up: program and package.
+const PEERS: [(&str, &str); 5] = [
+    ("nft", "nftables"),
+    ("ipset", "ipset"),
+    ("iptables", "iptables"),
+    ("xdp-filter", "xdp-tools"),
+    ("ethtool", "ethtool"),
+];
+
 /// Returns the packages of the programs that are missing.
 pub(super) fn packages() -> Vec<&'static str> {
-    PROGRAMS
-        .iter()
-        .filter(|program| sh::find(program.name).is_none())
-        .map(|program| program.package)
-        .collect()
+    missing(PROGRAMS.iter().map(|program| (program.name, program.package)))
+}
+
+/// Returns the packages of what the benchmark compares weir with, where they are missing.
+pub(super) fn peers() -> Vec<&'static str> {
+    missing(PEERS)
+}
+
+fn missing(programs: impl IntoIterator<Item = (&'static str, &'static str)>) -> Vec<&'static str> {
+    let missing = programs.into_iter().filter(|(name, _)| sh::find(name).is_none());
+    missing.map(|(_, package)| package).collect()
 }
 
 /// Finds the programs of the distribution.

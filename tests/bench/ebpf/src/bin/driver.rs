@@ -38,7 +38,7 @@ mod program {
     fn next_source(context: &XdpContext) {
         let (Some(orders), Some(state)) = (ORDERS.get(0), STATE.get_ptr_mut(0)) else { return };
         // SAFETY: a per-CPU value; XDP programs of one CPU do not interrupt each other.
-        match orders.next(unsafe { &mut *state }) {
+        match orders.source(unsafe { &mut *state }) {
             Source::Same => {}
             Source::V4(address) => store(context, V4_SOURCE, address.to_be()),
             Source::V6(high, low) => {

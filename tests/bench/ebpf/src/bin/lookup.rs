@@ -119,9 +119,7 @@ mod program {
     #[xdp(frags)]
     pub(crate) fn lookup_v6(context: XdpContext) -> u32 {
         match load::<[u64; 2]>(&context, 14 + 8) {
-            Some([high, low]) => {
-                look(Address::V6(V6 { high: u64::from_be(high), low: u64::from_be(low) }))
-            }
+            Some([high, low]) => look(Address::V6(V6 { high: u64::from_be(high), low: u64::from_be(low) })),
             None => xdp_action::XDP_ABORTED,
         }
     }
