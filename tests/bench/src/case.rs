@@ -4,6 +4,8 @@
 mod table;
 /// Whole programs.
 mod verdict;
+/// Live frames.
+mod live;
 
 use anyhow::{Context as _, Result};
 use nix::{
@@ -20,6 +22,8 @@ pub(crate) enum Case {
     Table,
     /// Whole programs, beside the textbook program.
     Verdict,
+    /// Live frames into a veth, beside filters of the distribution.
+    Live,
     /// All of these.
     All,
 }
@@ -62,7 +66,7 @@ fn cpus() -> usize {
 }
 
 impl Case {
-    const EACH: [Self; 2] = [Self::Table, Self::Verdict];
+    const EACH: [Self; 3] = [Self::Table, Self::Verdict, Self::Live];
 
     /// Returns what to run for what was asked.
     pub(crate) fn chosen(asked: &[Self]) -> Vec<Self> {
@@ -74,6 +78,7 @@ impl Case {
         match self {
             Self::Table => "table: one lookup among a million prefixes",
             Self::Verdict => "verdict: whole programs",
+            Self::Live => "live: frames into a veth, beside filters of the distribution",
             Self::All => "all",
         }
     }
@@ -83,6 +88,7 @@ impl Case {
         match self {
             Self::Table => table::run(settings),
             Self::Verdict => verdict::run(settings),
+            Self::Live => live::run(settings),
             Self::All => Ok(Vec::new()),
         }
     }

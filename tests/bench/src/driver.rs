@@ -9,7 +9,7 @@ use aya::{
 };
 use weir_bench_ebpf::source::{Orders, State};
 
-static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/bench_driver"));
+pub(crate) static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/bench_driver"));
 
 /// A value of a map.
 #[derive(Clone, Copy, Debug, Default)]
@@ -77,18 +77,13 @@ impl Driver {
 
     /// Says which sources to send, from the start.
     pub(crate) fn order(&mut self, orders: Orders, seed: u64) -> Result<()> {
-        let mut map: Array<_, Plain<Orders>> =
-            self.ebpf.map_mut("ORDERS").context("no map ORDERS")?.try_into()?;
-        map.set(0, Plain(orders), 0)?;
-        let cpus = nr_cpus().map_err(|(what, error)| anyhow::anyhow!("{what}: {error}"))?;
-        let states = (1..).take(cpus).map(|cpu| {
-            let random = (seed + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(cpu);
-            Plain(State { random, packets: 0 })
-        });
-        let mut map: PerCpuArray<_, Plain<State>> =
-            self.ebpf.map_mut("STATE").context("no map STATE")?.try_into()?;
-        map.set(0, PerCpuValues::try_from(states.collect::<Vec<_>>())?, 0)?;
-        Ok(())
+        order(&mut self.ebpf, orders, seed)
+    }
+
+    /// Returns what each CPU has sent.
+    pub(crate) fn states(&self) -> Result<Vec<State>> {
+        let map: PerCpuArray<_, Plain<State>> = self.ebpf.map("STATE").context("no map STATE")?.try_into()?;
+        Ok(map.get(&0, 0)?.iter().map(|Plain(state)| *state).collect())
     }
 
     /// Runs `packets` packets made of `frame`.
@@ -110,4 +105,18 @@ impl Driver {
         }
         Ok(f64::from(dropped) / f64::from(packets))
     }
+}
+
+/// Says which sources a program that makes packets sends, from the start.
+pub(crate) fn order(ebpf: &mut Ebpf, orders: Orders, seed: u64) -> Result<()> {
+    let mut map: Array<_, Plain<Orders>> = ebpf.map_mut("ORDERS").context("no map ORDERS")?.try_into()?;
+    map.set(0, Plain(orders), 0)?;
+    let cpus = nr_cpus().map_err(|(what, error)| anyhow::anyhow!("{what}: {error}"))?;
+    let states = (1..).take(cpus).map(|cpu| {
+        let random = (seed + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(cpu);
+        Plain(State { random, ..State::default() })
+    });
+    let mut map: PerCpuArray<_, Plain<State>> = ebpf.map_mut("STATE").context("no map STATE")?.try_into()?;
+    map.set(0, PerCpuValues::try_from(states.collect::<Vec<_>>())?, 0)?;
+    Ok(())
 }

@@ -12,6 +12,10 @@ mod finding;
 mod data;
 /// Programs that run as the packet of a test.
 mod driver;
+/// A sender and somebody who filters, with a cable between them.
+mod stand;
+/// Filters that come with the distribution.
+mod peers;
 /// weir as it is: its own object, loaded and published by its own code.
 mod ours;
 /// The textbook program.
@@ -74,8 +78,7 @@ fn run(args: &Args) -> Result<()> {
         findings.extend(found);
     }
     if !args.json {
-        print!("{}", finding::table(&findings));
-        print!("\n{}", finding::targets(&findings));
+        print!("{}", finding::tables(&findings));
     }
     Ok(())
 }

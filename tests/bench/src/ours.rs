@@ -35,7 +35,7 @@ const V4_ENTRIES_MIN: u64 = 1 << 20;
 const V6_ENTRIES_MIN: u64 = 1 << 16;
 
 /// A limit on the packets of a source.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Limit {
     /// Packets in so many seconds.
     pub(crate) packets: u64,

@@ -3,7 +3,7 @@
 
 use anyhow::Result;
 
-use crate::stats::{Spread, median};
+use crate::stats::Spread;
 
 /// Below this a difference is not known: the kernel tells whole ns.
 const RESOLUTION: f64 = 1.0;
@@ -21,11 +21,18 @@ impl<'a> Contender<'a> {
     }
 }
 
-/// What each contender took in each round, the empty one subtracted.
+/// What each contender took in each round: all in all, and without what the empty one took.
 #[derive(Clone, Debug)]
 pub(crate) struct Rounds {
-    net: Vec<(&'static str, Vec<f64>)>,
+    contenders: Vec<Taken>,
     empty: Vec<f64>,
+}
+
+#[derive(Clone, Debug)]
+struct Taken {
+    name: &'static str,
+    gross: Vec<f64>,
+    net: Vec<f64>,
 }
 
 /// Lets the contenders take turns. `empty` is what a packet takes without any of them.
@@ -39,15 +46,16 @@ pub(crate) fn take_turns(
     for contender in &mut contenders {
         (contender.measure)()?;
     }
-    let mut found = Rounds {
-        net: contenders.iter().map(|contender| (contender.name, Vec::new())).collect(),
-        empty: Vec::new(),
-    };
+    let taken =
+        |contender: &Contender<'_>| Taken { name: contender.name, gross: Vec::new(), net: Vec::new() };
+    let mut found = Rounds { contenders: contenders.iter().map(taken).collect(), empty: Vec::new() };
     for _ in 0..rounds {
         let nothing = (empty.measure)()?;
         found.empty.push(nothing);
-        for (contender, (_, net)) in contenders.iter_mut().zip(&mut found.net) {
-            net.push(((contender.measure)()? - nothing).max(RESOLUTION));
+        for (contender, taken) in contenders.iter_mut().zip(&mut found.contenders) {
+            let all = (contender.measure)()?;
+            taken.gross.push(all);
+            taken.net.push((all - nothing).max(RESOLUTION));
         }
     }
     Ok(found)
@@ -56,12 +64,16 @@ pub(crate) fn take_turns(
 impl Rounds {
     /// Returns what contender `name` took beyond the empty one.
     pub(crate) fn net(&self, name: &str) -> &[f64] {
-        self.net.iter().find(|(known, _)| *known == name).map_or(&[], |(_, net)| net.as_slice())
+        self.taken(name).map_or(&[], |taken| taken.net.as_slice())
     }
 
-    /// Returns how many times as long as contender `ours` contender `other` took, round by round.
-    pub(crate) fn ratios(&self, other: &str, ours: &str) -> Vec<f64> {
-        self.net(other).iter().zip(self.net(ours)).map(|(other, ours)| other / ours).collect()
+    /// Returns what contender `name` took.
+    pub(crate) fn gross(&self, name: &str) -> &[f64] {
+        self.taken(name).map_or(&[], |taken| taken.gross.as_slice())
+    }
+
+    fn taken(&self, name: &str) -> Option<&Taken> {
+        self.contenders.iter().find(|taken| taken.name == name)
     }
 
     /// Returns what a packet takes without any contender.
@@ -69,9 +81,9 @@ impl Rounds {
         Spread::of(&self.empty)
     }
 
-    /// Returns the contenders and what they took.
-    pub(crate) fn medians(&self) -> impl Iterator<Item = (&'static str, f64)> {
-        self.net.iter().map(|(name, net)| (*name, median(net)))
+    /// Returns the contenders, in the order of their turns.
+    pub(crate) fn names(&self) -> impl Iterator<Item = &'static str> {
+        self.contenders.iter().map(|taken| taken.name)
     }
 
     /// Returns how many rounds there were.
@@ -97,7 +109,9 @@ mod tests {
         let other = Contender::new("other", || Ok(**level.borrow() + 100.0));
         let rounds = take_turns(6, empty, vec![ours, other]).unwrap();
         assert_eq!(rounds.len(), 6);
-        assert!(rounds.ratios("other", "ours").iter().all(|ratio| (ratio - 10.0).abs() < 1e-9));
+        let is = |took: &[f64], want: f64| took.iter().all(|took| (took - want).abs() < 1e-9);
+        assert!(is(rounds.net("ours"), 10.0) && is(rounds.net("other"), 100.0));
+        assert!(rounds.gross("ours").contains(&1010.0) && rounds.gross("ours").contains(&20.0));
         assert!((rounds.empty().median - 10.0).abs() < 1e-9);
         assert!(rounds.net("nobody").is_empty());
     }

@@ -53,6 +53,11 @@ impl Textbook {
         Ok(())
     }
 
+    /// Returns program and maps, to be attached.
+    pub(crate) fn into_ebpf(self) -> Ebpf {
+        self.ebpf
+    }
+
     /// Loads one of its programs.
     pub(crate) fn program(&mut self, name: &str) -> Result<ProgramFd> {
         let program: &mut Xdp = self.ebpf.program_mut(name).context("no such program")?.try_into()?;

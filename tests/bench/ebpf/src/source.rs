@@ -184,6 +184,8 @@ pub struct Orders {
     pub list: List,
     /// Where live frames go: the index of an interface.
     pub interface: u64,
+    /// Packets a second on each CPU. 0: as many as it can.
+    pub rate: u64,
 }
 
 /// What a program that makes packets remembers, for each CPU; the first value of the map `STATE`.
@@ -194,6 +196,11 @@ pub struct State {
     pub random: u64,
     /// Packets so far.
     pub packets: u64,
+    /// When the first was sent, in ns, where they are sent at a rate. Later there is one due each
+    /// time that a packet of that rate takes.
+    pub first: u64,
+    /// When the last was sent.
+    pub last: u64,
 }
 
 impl State {
@@ -221,6 +228,21 @@ pub enum Source {
 }
 
 impl Orders {
+    /// Returns true if a packet is due at `now`, in ns.
+    #[inline(always)]
+    pub fn is_due(&self, state: &mut State, now: u64) -> bool {
+        const SECOND: u64 = 1_000_000_000;
+        if state.first == 0 {
+            state.first = now;
+        }
+        let due = now.wrapping_sub(state.first).wrapping_mul(self.rate) / SECOND;
+        if state.packets >= due {
+            return false;
+        }
+        state.last = now;
+        true
+    }
+
     /// Returns the source of the next packet.
     #[inline(always)]
     pub fn source(&self, state: &mut State) -> Source {
@@ -270,7 +292,7 @@ mod tests {
                 .into_iter()
                 .any(|length| all.contains(&(address & (u32::MAX << (32 - length)), length)))
         };
-        let mut state = State { random: 1, packets: 0 };
+        let mut state = State { random: 1, ..State::default() };
         for _ in 0..100_000 {
             let random = state.draw();
             assert!(covered(LIST.listed(random)));
@@ -296,7 +318,7 @@ mod tests {
         for (length, share) in V6_LENGTHS {
             assert_eq!(lengths[usize::from(length)], share << 16, "/{length}");
         }
-        let mut state = State { random: 1, packets: 0 };
+        let mut state = State { random: 1, ..State::default() };
         for _ in 0..10_000 {
             let random = state.draw();
             let (high, low, length) = v6_prefix(below(COUNT, random), COUNT);
@@ -309,9 +331,24 @@ mod tests {
     }
 
     #[test]
+    fn packets_are_due_at_their_rate() {
+        let orders = Orders { rate: 1000, ..Orders::default() };
+        let mut state = State { random: 1, ..State::default() };
+        let mut sent = 0;
+        for now in (5_000_000..1_005_000_000).step_by(10_000) {
+            if orders.is_due(&mut state, now) {
+                sent += 1;
+                orders.source(&mut state);
+            }
+        }
+        assert_eq!((sent, state.first), (999, 5_000_000));
+        assert!(state.last > 1_003_000_000);
+    }
+
+    #[test]
     fn a_turn_visits_all() {
-        let orders = Orders { choice: Choice::Turn as u64, count: 1000, list: LIST, interface: 0 };
-        let mut state = State { random: 1, packets: 0 };
+        let orders = Orders { choice: Choice::Turn as u64, count: 1000, list: LIST, ..Orders::default() };
+        let mut state = State { random: 1, ..State::default() };
         let sources: HashSet<_> = (0..1000)
             .map(|_| match orders.source(&mut state) {
                 Source::V4(address) => address,

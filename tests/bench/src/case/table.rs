@@ -16,7 +16,7 @@ use super::Settings;
 use crate::{
     data,
     driver::Driver,
-    finding::{Finding, Target},
+    finding::{Bound, Finding},
     ours::{Made, Ours, PORT},
     rounds::{Contender, take_turns},
     textbook::Textbook,
@@ -94,7 +94,7 @@ fn measure(
     ours: &Ours,
     [textbook, sorted]: [&mut Textbook; 2],
 ) -> Result<Finding> {
-    let orders = Orders { choice: kind.choice as u64, count: settings.prefixes, list, interface: 0 };
+    let orders = Orders { choice: kind.choice as u64, count: settings.prefixes, list, ..Orders::default() };
     let frame = frame(kind.choice);
     let driver = |mut driver: Driver| -> Result<Driver> {
         driver.order(orders, 1)?;
@@ -119,7 +119,7 @@ fn measure(
             Contender::new(SORTED, || run(&sorted)),
         ],
     )?;
-    Ok(Finding::ns(kind.name, &rounds, OURS, TRIE).aiming_at(Target::at_least("P1", kind.target)))
+    Ok(Finding::net(kind.name, &rounds, OURS).aiming("P1", Some(TRIE), Bound::AtLeast(kind.target)))
 }
 
 fn frame(choice: Choice) -> Vec<u8> {
@@ -148,7 +148,7 @@ fn check(datapath: &Datapath, entries: &weir::feed::Entries, list: List, v6: u64
         let within = |length: u8| v6_set.contains(&(address.network(u32::from(length)), length));
         V6_LENGTHS.into_iter().any(|(length, _)| within(length))
     };
-    let mut state = State { random: 7, packets: 0 };
+    let mut state = State { random: 7, ..State::default() };
     for _ in 0..CHECKED {
         let random = state.draw();
         #[expect(clippy::cast_possible_truncation, reason = "32 random bits of 64")]

@@ -8,7 +8,7 @@ use super::Settings;
 use crate::{
     data,
     driver::Driver,
-    finding::{Finding, Target},
+    finding::{Bound, Finding},
     ours::{Limit, Made, Ours, PORT},
     rounds::{Contender, take_turns},
     textbook::Textbook,
@@ -93,7 +93,7 @@ fn measure(
     textbook: &mut Textbook,
 ) -> Result<Finding> {
     let frame = Frame::new().ipv4(Pair::CLIENT.v4, Pair::SERVER.v4).udp(4000, PORT).payload(&[0; 18]).build();
-    let orders = Orders { choice: kind.choice as u64, count: kind.sources, list, interface: 0 };
+    let orders = Orders { choice: kind.choice as u64, count: kind.sources, list, ..Orders::default() };
     let mut empty = Driver::empty()?;
     let mut own = Driver::new(&ours.program()?)?;
     let mut other = Driver::new(&textbook.program("textbook")?)?;
@@ -116,5 +116,5 @@ fn measure(
         let dropped = driver.dropped(&frame, 200)?;
         ensure!(kind.dropped.contains(&dropped), "{}: {who} drops {dropped} of the packets", kind.name);
     }
-    Ok(Finding::ns(kind.name, &rounds, OURS, TEXTBOOK).aiming_at(Target::at_least("P2", TARGET)))
+    Ok(Finding::net(kind.name, &rounds, OURS).aiming("P2", Some(TEXTBOOK), Bound::AtLeast(TARGET)))
 }
