@@ -1,6 +1,6 @@
 //! Every name and version of the toolchain. docs/toolchain.md says why these, and how to raise them.
 
-/// The rustup toolchain that compiles the kernel program; agent/build.rs names it too.
+/// The rustup toolchain that compiles the kernel program; the build scripts that compile such programs name it too.
 pub(crate) const TOOLCHAIN: &str = "weir-bpf";
 /// The target of the kernel program.
 pub(crate) const TARGET: &str = "bpfel-unknown-none";
@@ -88,8 +88,10 @@ mod tests {
     }
 
     #[test]
-    fn build_script_names_the_same_toolchain() {
-        let script = std::fs::read_to_string(sh::root().join("agent/build.rs")).unwrap();
-        assert!(script.contains(&format!("{TOOLCHAIN:?}")));
+    fn build_scripts_name_the_same_toolchain() {
+        for script in ["agent/build.rs", "tests/bench/build.rs"] {
+            let text = std::fs::read_to_string(sh::root().join(script)).unwrap();
+            assert!(text.contains(&format!("{TOOLCHAIN:?}")), "{script}");
+        }
     }
 }

@@ -36,6 +36,8 @@ pub(crate) enum Need {
     Lint,
     /// What boots other kernels. Not part of what `setup` sets up: few need it, and it is large.
     Kernels,
+    /// What the benchmark compares weir with, as far as this distribution has it.
+    Bench,
 }
 
 /// Something that is there, for the table: its name, its version, and what is to be known of it.
@@ -64,10 +66,16 @@ fn install(needs: &[Need]) -> Result<Vec<Found>> {
             Need::Build => [toolchain::packages(), linker::packages()].concat(),
             Need::Run => tool::RUN.packages(),
             Need::Kernels => tool::KERNELS.packages(),
-            Need::Test | Need::Lint => Vec::new(),
+            Need::Test | Need::Lint | Need::Bench => Vec::new(),
         });
     }
     apt::install(&packages)?;
+    if needs.contains(&Need::Bench) {
+        // What is missing is left out of the comparison, and said so.
+        if let Err(error) = apt::install(&tool::PEERS.packages()) {
+            eprintln!("setup: some of what weir is compared with is missing: {error:#}");
+        }
+    }
     let mut found = Vec::new();
     for need in needs {
         found.extend(match need {
@@ -76,6 +84,7 @@ fn install(needs: &[Need]) -> Result<Vec<Found>> {
             Need::Kernels => tool::KERNELS.find()?,
             Need::Test => vec![tool::nextest()?],
             Need::Lint => tool::lint()?,
+            Need::Bench => Vec::new(),
         });
     }
     Ok(found)

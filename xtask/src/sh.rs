@@ -78,7 +78,7 @@ pub(crate) fn find(program: &str) -> Option<PathBuf> {
 
 /// Where cargo installs programs comes first, so that those installed a moment ago are found; the
 /// folders of root come last, since some distributions leave them out for users.
-fn path() -> OsString {
+pub(crate) fn path() -> OsString {
     let inherited = env::var_os("PATH").unwrap_or_default();
     let folders = cargo_bin().into_iter().chain(env::split_paths(&inherited));
     let folders = folders.chain(["/usr/sbin".into(), "/sbin".into()]);

@@ -28,6 +28,15 @@ pub(super) const KERNELS: Programs = Programs(&[
     Program { name: "xz", package: "xz-utils", version: "--version" },
 ]);
 
+/// What the benchmark compares weir with, and what it takes to set that up.
+pub(super) const PEERS: Programs = Programs(&[
+    Program { name: "nft", package: "nftables", version: "--version" },
+    Program { name: "ipset", package: "ipset", version: "--version" },
+    Program { name: "iptables", package: "iptables", version: "--version" },
+    Program { name: "xdp-filter", package: "xdp-tools", version: "--version" },
+    Program { name: "ethtool", package: "ethtool", version: "--version" },
+]);
+
 impl Programs {
     /// Returns the packages of those that are missing.
     pub(super) fn packages(&self) -> Vec<&'static str> {
