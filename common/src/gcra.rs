@@ -30,10 +30,13 @@ pub const FRACTION_BITS: u32 = 24;
 const FRACTION_MASK: u64 = (1 << FRACTION_BITS) - 1;
 /// A TAT further ahead than this (71 minutes) is not debt but one that passed almost a turn of the
 /// 40-bit clock (13 days) ago. No limit lets a TAT get there.
-pub const DEBT_MAX: u64 = 1 << 32;
+pub const DEBT_MAX: u64 = 1 << DEBT_BITS;
+const DEBT_BITS: u32 = 32;
 /// What a burst may be longer, in µs, and besides by a 256th of a unit: times and costs are whole µs
 /// and clocks no better than that, and a source that keeps exactly to its limit shall be admitted.
 pub const SLACK: u64 = 8;
+/// log2 of the ticks that may be owed besides the packet for the coarse clock alone to decide.
+const COARSE_BITS: u32 = 6;
 /// Tries to swap a word before a source counts as over its limit. Every failed try means that
 /// another CPU admitted a packet into this line meanwhile.
 const TRIES: u32 = 4;
@@ -216,7 +219,9 @@ enum Fit {
 /// Judges a packet against a bucket with time `tat`.
 ///
 /// The coarse clock decides wherever it can: admitting on it is never wrong, refusing only within
-/// a tick of the limit.
+/// a tick of the limit. There the precise clock is asked, unless what may be owed is many ticks: then
+/// a source that is refused for the rest of a tick has lost a 64th of its burst at most, and nothing
+/// of its rate.
 #[inline(always)]
 fn fit(tat: u64, bounds: Bounds, cost: Cost, tick: u64, clock: &impl Clock) -> Fit {
     let Bounds { tolerance, soft, longest } = bounds;
@@ -224,7 +229,7 @@ fn fit(tat: u64, bounds: Bounds, cost: Cost, tick: u64, clock: &impl Clock) -> F
     let debt = debt(tat, now, longest);
     let needed = debt + cost.ceiling;
     if needed > tolerance {
-        if needed > tolerance + tick {
+        if needed > tolerance + tick || tolerance >= cost.ceiling + (tick << COARSE_BITS) {
             return Fit::Over;
         }
         let passed = clock.precise().wrapping_sub(now) & TAT_MASK;
@@ -258,7 +263,7 @@ pub fn charge<M: Memory, C: Clock>(
     let mut tries = 0;
     while tries < TRIES {
         let Some(line) = memory.line(Map::Limiter, key.line) else { return Charge::Over };
-        let Some(index) = find(line, key.tag, clock.coarse() & TAT_MASK) else {
+        let Some(index) = find(memory, line, key.tag, clock.coarse() & TAT_MASK) else {
             return valve_charge(memory, clock, key.valve, cost, bounds, tick);
         };
         let word = line.word(memory.opaque(index));
@@ -288,21 +293,55 @@ pub fn charge<M: Memory, C: Clock>(
 
 /// Returns which word of `line` is, or may become, the bucket of `tag`: its own, else the first
 /// that owes nothing. Nothing where all eight owe.
+///
+/// Without branches: which word it is cannot be foretold, and eight times two of them would be as
+/// many paths for the verifier.
 #[inline(always)]
-fn find(line: &Line, tag: u64, now: u64) -> Option<u32> {
+fn find<M: Memory>(memory: &M, line: &Line, tag: u64, now: u64) -> Option<u32> {
     let words = line.load();
-    let mut free = WORDS as u32;
-    let mut i = WORDS;
-    while i > 0 {
-        i -= 1;
-        if words[i] >> TAT_BITS == tag && words[i] != 0 {
-            return Some(i as u32);
-        }
-        if is_free(words[i], now) {
-            free = i as u32;
-        }
+    // A bit per word: bits 0 to 7 for its own, 8 to 15 for those that owe nothing.
+    let mut fit = 0;
+    let mut i = 0;
+    while i < WORDS {
+        let word = words[i];
+        // A word of 0 is nobody's, whatever its tag.
+        let own = memory.mask_if_zero(word >> TAT_BITS ^ tag) & !memory.mask_if_zero(word >> 1 | word & 1);
+        // Ahead by 1 to DEBT_MAX: the difference less 1 is below 2^32.
+        let ahead = (word.wrapping_sub(now) & TAT_MASK).wrapping_sub(1);
+        let owes = memory.mask_if_zero(ahead >> DEBT_BITS);
+        let free = !owes | memory.mask_if_zero(word >> 1 | word & 1);
+        fit |= (own & 1 | free & 0x100) << i;
+        i += 1;
     }
-    if free < WORDS as u32 { Some(free) } else { None }
+    if fit == 0 {
+        return None;
+    }
+    // Its own has the lower bits, so the lowest bit of all is the answer.
+    Some(lowest(fit) & (WORDS as u32 - 1))
+}
+
+/// Returns the place of the lowest bit of a number below 2^16. BPF has no instruction for it: a
+/// multiplication moves the place into the upper bits, where a table in a constant has it (de
+/// Bruijn sequence of 16 bits).
+#[inline(always)]
+const fn lowest(bits: u64) -> u32 {
+    const SEQUENCE: u64 = 0x09af;
+    const PLACES: u64 = places(SEQUENCE);
+    let bit = bits & bits.wrapping_neg();
+    let window = (bit * SEQUENCE) >> 12 & 0xf;
+    (PLACES >> (window * 4) & 0xf) as u32
+}
+
+/// Returns the place of the bit for each window of the sequence, four bits each.
+const fn places(sequence: u64) -> u64 {
+    let mut places = 0;
+    let mut place = 0;
+    while place < 16 {
+        let window = (sequence << place) >> 12 & 0xf;
+        places |= place << (window * 4);
+        place += 1;
+    }
+    places
 }
 
 /// Returns true for a word that no source owes anything in.
