@@ -33,7 +33,7 @@ use crate::{
     policy::{
         classes::{Classes, TooManyClasses},
         compile,
-        limits::LimitNumbers,
+        limits::{self, LimitNumbers},
     },
     record::{FeedRecord, LimitRecord, Record, TableRecord, seconds},
     telemetry::{
@@ -360,6 +360,9 @@ impl App {
             seconds = view.publish_seconds,
             "policy in force"
         );
+        for warning in limits::crowded(&self.config.limits, self.datapath.sizes().limiter_bits) {
+            tracing::warn!("{warning}");
+        }
         for conflicts in &record.conflicts {
             tracing::warn!(list = %conflicts.list, entries = conflicts.entries,
                 "the list names what must not be cut off; see `weir status`");

@@ -22,7 +22,7 @@ use crate::{
         Policy,
         classes::Classes,
         compile::Demand,
-        limits::LimitNumbers,
+        limits::{self, LimitNumbers},
         merge,
         protect::{self, Conflicts},
     },
@@ -181,6 +181,8 @@ struct Checked {
     feeds: Vec<CheckedFeed>,
     /// Entries of lists that have no effect, because they name what must not be cut off.
     conflicts: Vec<Conflicts>,
+    /// What will not do what it may be meant to do.
+    warnings: Vec<String>,
     /// Slots that all lists together take.
     ipv4_entries: u64,
     /// Likewise.
@@ -208,6 +210,7 @@ fn check(path: &Path, format: Format) -> Result<ExitCode, CliError> {
                 problems: Some(error),
                 feeds: Vec::new(),
                 conflicts: Vec::new(),
+                warnings: Vec::new(),
                 ipv4_entries: 0,
                 ipv6_entries: 0,
             };
@@ -243,6 +246,7 @@ fn check(path: &Path, format: Format) -> Result<ExitCode, CliError> {
         problems: None,
         feeds: rows,
         conflicts: protect::conflicts(&policy.lists, &protected),
+        warnings: limits::crowded(&config.limits, config.tables.limiter_bits),
         ipv4_entries: demand.v4,
         ipv6_entries: demand.v6,
     };
@@ -267,6 +271,9 @@ fn check_text(checked: &Checked) -> String {
         _ = write!(text, "\n{}", table(header, rows));
     }
     text.push_str(&protect::text(&checked.conflicts));
+    for warning in &checked.warnings {
+        _ = writeln!(text, "\n{warning}");
+    }
     _ = writeln!(text, "\n{} IPv4 and {} IPv6 table entries", checked.ipv4_entries, checked.ipv6_entries);
     text
 }

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, HashSet};
 
 use serde::{Deserialize, Serialize};
-use weir_common::limit::CAPACITY;
+use weir_common::limit::{CAPACITY, Dimension};
 
 use crate::config::Limit;
 
@@ -38,11 +38,39 @@ impl LimitNumbers {
     }
 }
 
+/// Spoofed sources a second that a limiter should stand: 10 GbE of small packets.
+const FLOOD: f64 = 10e6;
+/// Buckets of a line.
+const BUCKETS: f64 = 8.0;
+
+/// Returns a warning for each limit under which a spoofed flood would fill the limiter, whose size
+/// is 2^`limiter_bits` lines. A bucket is taken for the time that one unit takes to earn, so a slow
+/// limit keeps more of them taken.
+#[must_use]
+pub fn crowded(limits: &[Limit], limiter_bits: u32) -> Vec<String> {
+    let buckets = f64::from(1u32 << limiter_bits.min(31)) * BUCKETS;
+    // At half load lines begin to be full.
+    let slowest = 2.0 * FLOOD / buckets;
+    let warn = |limit: &Limit| {
+        let rate = limit.paces.iter().map(|pace| pace.rate).fold(f64::INFINITY, f64::min);
+        (limit.scope.v4_bits != 0 && rate < slowest).then(|| {
+            format!(
+                "limit {}: {rate}/s is slow for a limiter of {} MiB: 10M spoofed sources a second would fill it, and \
+                 new sources would share buckets (reason `valve`); raise tables.limiter, or leave limits below \
+                 {slowest:.1}/s to quotas of the proxy",
+                limit.name,
+                (64u64 << limiter_bits) >> 20,
+            )
+        })
+    };
+    limits.iter().filter(|limit| limit.dimension != Dimension::Bytes).filter_map(warn).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use weir_common::{
         gcra::Profile,
-        limit::{Dimension, PROFILES, Scope},
+        limit::{PROFILES, Scope},
     };
 
     use super::*;
@@ -65,6 +93,20 @@ mod tests {
 
     fn numbers(assigned: &[(u8, Limit)]) -> Vec<u8> {
         assigned.iter().map(|(number, _)| *number).collect()
+    }
+
+    #[test]
+    fn slow_limits_are_told_and_others_are_not() {
+        let paced = |rate: f64, scope| {
+            let pace = Pace { rate, burst: 1, profile: Profile::default() };
+            Limit { paces: [pace; PROFILES], scope, ..limits(&["slow"])[0].clone() }
+        };
+        // 128 MiB hold 16.8M buckets: below 1.2/s a flood fills half of them.
+        assert_eq!(crowded(&[paced(1.3, Scope::SOURCE)], 21), Vec::<String>::new());
+        assert_eq!(crowded(&[paced(0.1, Scope::ALL)], 21), Vec::<String>::new());
+        let warned = crowded(&[paced(1.1, Scope::SOURCE)], 21);
+        assert!(warned[0].contains("limit slow: 1.1/s") && warned[0].contains("128 MiB"), "{warned:?}");
+        assert_eq!(crowded(&[paced(4.0, Scope::SOURCE)], 19).len(), 1);
     }
 
     #[test]
