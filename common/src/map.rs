@@ -138,6 +138,12 @@ impl Sizes {
     pub const LIMITER_BITS_MIN: u32 = 17;
     /// Most limiter bits: 512 MB.
     pub const LIMITER_BITS_MAX: u32 = 23;
+
+    /// Returns these sizes with tables at least as large as those of `other`. The limiter stays.
+    #[must_use]
+    pub fn covering(self, other: Self) -> Self {
+        Self { v4_bits: self.v4_bits.max(other.v4_bits), v6_bits: self.v6_bits.max(other.v6_bits), ..self }
+    }
 }
 
 /// Lines of the IPv4 root in one generation: 2^24 /24s, two bits each. A line is a /16.
@@ -174,7 +180,9 @@ pub const SCRATCH: &str = "SCRATCH";
 pub const EVENTS: &str = "EVENTS";
 /// Size of the ring buffer in bytes: 4096 events.
 pub const EVENTS_BYTES: u32 = 256 * 1024;
-/// Name of the program.
+/// Name of the XDP program.
 pub const PROGRAM: &str = "weir";
+/// Name of the TCX program.
+pub const TCX_PROGRAM: &str = "weir_tcx";
 /// Name of the program that tells jiffies.
 pub const CLOCK_PROGRAM: &str = "weir_clock";
