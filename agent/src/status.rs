@@ -7,11 +7,11 @@ use serde::Serialize;
 use weir_common::{control, line::Memory as _, map::Map};
 
 use crate::{
+    config::Mode,
     datapath::{DatapathError, Pins, attach, counters::Counters, memory::Mapped},
     output::table,
     policy::protect::{self, Conflicts},
     record::{FeedRecord, Record, TableRecord},
-    telemetry::metrics,
 };
 
 /// The state of the host.
@@ -43,7 +43,7 @@ pub struct Status {
 pub struct Interface {
     /// Its name.
     pub interface: String,
-    /// `native` or `generic`; nothing if the interface is gone.
+    /// `native`, `generic` or `tcx`; nothing if the interface is gone.
     pub mode: Option<&'static str>,
 }
 
@@ -116,7 +116,10 @@ pub fn read(pins: &Pins, state: &Path) -> Result<Status, DatapathError> {
         publication,
         interfaces: linked
             .into_iter()
-            .map(|interface| Interface { mode: attach::mode_of(&interface).map(metrics::mode), interface })
+            .map(|interface| Interface {
+                mode: attach::mode_of(pins, &interface).map(Mode::as_str),
+                interface,
+            })
             .collect(),
         feeds: record.as_ref().map(|record| record.feeds.clone()).unwrap_or_default(),
         conflicts: record.as_ref().map(|record| record.conflicts.clone()).unwrap_or_default(),
