@@ -244,6 +244,8 @@ impl App {
         } else {
             metrics.reloads_refused.fetch_add(1, Relaxed);
             (self.config, self.feeds) = (old_config, old_feeds);
+            // It may have come as far as to change some of the interfaces.
+            self.attach_as_before(metrics);
         }
     }
 

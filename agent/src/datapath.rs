@@ -37,7 +37,12 @@ pub mod counters;
 /// Sampled packets, as they come.
 pub mod events;
 
-use std::{collections::BTreeMap, io, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    io,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 
 pub use attach::{Attached, Change};
 use nix::net::if_::if_nametoindex;
@@ -54,6 +59,10 @@ use crate::{
     policy::{Policy, classes::Classes, compile, merge::Merged},
 };
 
+/// How long it takes until an interface is tried again that could not be attached: to find out who
+/// stands in the way costs more than to look whether somebody does.
+const RETRY: Duration = Duration::from_secs(30);
+
 /// The programs and their maps, loaded and pinned.
 pub struct Datapath {
     loaded: Loaded,
@@ -62,6 +71,8 @@ pub struct Datapath {
     interfaces: Vec<config::Interface>,
     /// Counter slots of interfaces, also of those that are gone: they may come back.
     slots: BTreeMap<String, u32>,
+    /// Interfaces that could not be attached again: under which index, and when that was tried.
+    refused: BTreeMap<String, (u32, Instant)>,
     // Held as long as this agent lives.
     _lock: Lock,
 }
@@ -143,8 +154,14 @@ impl Datapath {
     pub fn open(pins: &Pins, lock: Lock, sizes: Sizes, events_per_second: u32) -> Result<Self> {
         let mut loaded = load::open(pins, sizes, events_per_second)?;
         loaded.commit(pins)?;
-        let (interfaces, slots) = (Vec::new(), BTreeMap::new());
-        Ok(Self { loaded, pins: pins.clone(), interfaces, slots, _lock: lock })
+        Ok(Self {
+            loaded,
+            pins: pins.clone(),
+            interfaces: Vec::new(),
+            slots: BTreeMap::new(),
+            refused: BTreeMap::new(),
+            _lock: lock,
+        })
     }
 
     /// Returns the sizes of the maps.
@@ -220,7 +237,7 @@ impl Datapath {
     /// links. Buckets and counters stay the same maps. Until its link is updated an interface is
     /// judged by the old program over the old maps.
     fn grow(&mut self, sizes: Sizes, compiled: &Compiled<'_>) -> Result<u64> {
-        let started = std::time::Instant::now();
+        let started = Instant::now();
         let made = load::grow(&self.pins, &self.loaded.memory, sizes)
             .and_then(|loaded| Ok((compiled.publish(&loaded)?, loaded)))
             .and_then(|(publication, mut loaded)| loaded.commit(&self.pins).map(|()| (publication, loaded)));
@@ -265,16 +282,21 @@ impl Datapath {
         if !self.pins.exist() {
             return Ok(Vec::new());
         }
-        let interfaces = self.interfaces.clone();
-        let present: Vec<u32> =
-            interfaces.iter().filter_map(|interface| if_nametoindex(interface.name.as_str()).ok()).collect();
-        let mut attacher = self.attacher()?;
+        let index = |interface: &config::Interface| if_nametoindex(interface.name.as_str()).unwrap_or(0);
+        let present: Vec<_> = self.interfaces.iter().map(index).collect();
         let mut changes = Vec::new();
-        for interface in &interfaces {
-            let known = known.iter().find(|known| known.interface == interface.name);
-            if let Some(change) = attacher.mend(interface, known, &present) {
-                changes.push((interface.name.clone(), change));
+        for (interface, &ifindex) in self.interfaces.clone().iter().zip(&present) {
+            let again = |&(refused, tried): &(u32, Instant)| refused != ifindex || tried.elapsed() > RETRY;
+            if !self.refused.get(&interface.name).is_none_or(again) {
+                continue;
             }
+            self.refused.remove(&interface.name);
+            let known = known.iter().find(|known| known.interface == interface.name);
+            let Some(change) = self.attacher()?.mend(interface, known, &present) else { continue };
+            if matches!(change, Change::Refused(_)) {
+                self.refused.insert(interface.name.clone(), (ifindex, Instant::now()));
+            }
+            changes.push((interface.name.clone(), change));
         }
         Ok(changes)
     }

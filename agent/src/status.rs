@@ -1,6 +1,9 @@
 //! What is attached and counted. Read from the pins, so it works whether an agent runs or not.
 
-use std::{fmt::Write as _, path::Path};
+use std::{
+    fmt::Write as _,
+    path::{Path, PathBuf},
+};
 
 use nix::net::if_::if_nametoindex;
 use serde::Serialize;
@@ -21,6 +24,9 @@ pub struct Status {
     pub loaded: bool,
     /// An agent is at work.
     pub agent: bool,
+    /// Other versions that have something pinned.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub other_versions: Vec<String>,
     /// `enforce` or `shadow`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub enforce: Option<crate::config::Enforce>,
@@ -69,10 +75,13 @@ pub struct Packets {
 /// # Errors
 /// [`DatapathError`] where pins are there but cannot be read.
 pub fn read(pins: &Pins, state: &Path) -> Result<Status, DatapathError> {
+    let name = |path: &PathBuf| path.file_name().map(|name| name.to_string_lossy().into_owned());
+    let other_versions: Vec<_> = pins.others().iter().filter_map(name).collect();
     if !pins.exist() {
         return Ok(Status {
             loaded: false,
-            agent: false,
+            agent: pins.locked(),
+            other_versions,
             enforce: None,
             publication: 0,
             interfaces: Vec::new(),
@@ -112,6 +121,7 @@ pub fn read(pins: &Pins, state: &Path) -> Result<Status, DatapathError> {
     Ok(Status {
         loaded: true,
         agent: pins.locked(),
+        other_versions,
         enforce: record.as_ref().map(|record| record.enforce),
         publication,
         interfaces: linked
@@ -131,6 +141,13 @@ pub fn read(pins: &Pins, state: &Path) -> Result<Status, DatapathError> {
 /// Returns the state in words.
 #[must_use]
 pub fn text(status: &Status) -> String {
+    if !status.loaded && !status.other_versions.is_empty() {
+        let versions = status.other_versions.join(", ");
+        return format!(
+            "the layout of another version ({versions}) is loaded and enforces; `weir run` takes over from it, \
+             `weir unload` removes it\n"
+        );
+    }
     if !status.loaded {
         return "weir is not loaded; start it with `weir run --config FILE`\n".to_owned();
     }

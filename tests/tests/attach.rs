@@ -3,6 +3,7 @@
 
 use std::{
     fs,
+    net::Ipv4Addr,
     path::Path,
     thread,
     time::{Duration, Instant},
@@ -17,8 +18,10 @@ use nix::sys::signal::Signal;
 use weir::datapath::Pins;
 use weir_tests::{
     agent::{Agent, binary},
+    frame::{Frame, Sight, tpid},
     namespace::{Namespace, Pair},
     traffic::Traffic,
+    wire::{Receiver, Wire},
 };
 
 const PER_SECOND: u32 = 2000;
@@ -215,6 +218,52 @@ fn auto_takes_the_next_mode_and_says_why() {
     assert!(status.contains("eth0 (native)") && status.contains("eth1 (generic)"), "{status}");
 }
 
+/// The stack moves an outer tag out of the frame, and all but the Ethernet header of a long frame is
+/// outside the part that a program can read directly: a packet socket fills it like that.
+#[test]
+fn tcx_finds_sources_behind_tags_and_in_long_frames() {
+    let pair = Pair::with_mtu(9000).unwrap();
+    pair.bridge(&["eth0"]).unwrap();
+    let mut agent = agent(&pair, &[("eth0", "tcx")]);
+    agent.start().unwrap();
+    let receiver =
+        pair.server.run(|| Receiver::start(Pair::BEHIND, |frame| Some(Sight::of(frame)?.source))).unwrap();
+    let wire = pair.client.run(|| Wire::open("eth0")).unwrap();
+    let frames = |source: Ipv4Addr| {
+        let frame = || Frame::new().destination_mac(Pair::ELSEWHERE).ipv4(source, Pair::SERVER.v4).udp(1, 53);
+        [
+            frame(),
+            frame().vlan(tpid::VLAN, 5),
+            frame().vlan(tpid::QINQ, 5),
+            frame().vlan(tpid::QINQ, 5).vlan(tpid::VLAN, 6),
+            frame().vlan(tpid::QINQ_OLD, 5).vlan(tpid::VLAN, 6),
+            frame().payload(&[7; 8000]),
+            frame().vlan(tpid::VLAN, 5).payload(&[7; 8000]),
+            frame().vlan(tpid::QINQ, 5).vlan(tpid::VLAN, 6).payload(&[7; 8000]),
+        ]
+    };
+    for source in [Traffic::LISTED, Traffic::CLEAN] {
+        for frame in frames(source) {
+            wire.send(&frame.build()).unwrap();
+        }
+    }
+    let arrivals = receiver.stop().unwrap();
+    assert_eq!(arrivals.packets(&Traffic::LISTED.into()), 0);
+    assert_eq!(arrivals.packets(&Traffic::CLEAN.into()), 8);
+    let dropped = agent.metrics().unwrap().sum("weir_packets_total", &[("reason", "feed")]);
+    assert!((dropped - 8.0).abs() < 0.5, "{dropped} of 8 were dropped for the list");
+}
+
+#[test]
+fn tcx_is_refused_where_packets_have_no_length() {
+    let pair = Pair::new().unwrap();
+    let agent = agent(&pair, &[("eth0", "tcx")]);
+    pair.server.ip("link set eth0 gro_max_size 131072").unwrap();
+    let message = refusal(&agent);
+    assert!(message.contains("tcx: GRO makes packets of up to 131072 bytes"), "{message}");
+    assert!(message.contains("gro_max_size 65536"), "{message}");
+}
+
 #[test]
 fn unload_leaves_nothing_behind() {
     let interfaces = [("eth0", "native"), ("eth1", "generic"), ("eth2", "tcx")];
@@ -255,12 +304,18 @@ fn an_interface_that_is_made_anew_is_attached_again() {
     let mut agent = agent(&pair, &[("eth0", "auto"), ("eth1", "auto")]);
     agent.start().unwrap();
     let traffic = Traffic::start(&pair, &["eth0"], PER_SECOND).unwrap();
+    let mut reloads = 0.0;
     for _ in 0..3 {
         pair.server.ip("link delete eth1").unwrap();
         wait_until(&agent, "gone", || {
             !attached(&agent, "eth1", "native")
                 && agent.metrics().unwrap().sum("weir_interface_attached", &[]) > 0.5
         });
+        // A reload meanwhile goes without it.
+        agent.signal(Signal::SIGHUP).unwrap();
+        reloads += 1.0;
+        let reloaded = || agent.metrics().unwrap().sum("weir_config_reloads_total", &[("result", "ok")]);
+        wait_until(&agent, "reloaded", || reloaded() > reloads - 0.5);
         pair.add_cable("eth1", 1).unwrap();
         let made = Instant::now();
         wait_until(&agent, "back", || attached(&agent, "eth1", "native"));

@@ -125,6 +125,31 @@ fn modes_change_without_a_gap() {
 }
 
 #[test]
+fn a_mode_that_is_refused_leaves_the_one_before() {
+    let pair = Pair::new().unwrap();
+    // The client sends on four queues and the server receives on one, so native is refused.
+    pair.add_cable("eth1", 4).unwrap();
+    pair.bridge(&["eth0", "eth1"]).unwrap();
+    let mut agent = Agent::new(binary().unwrap(), &pair.server).unwrap();
+    agent.write("bad.netset", format!("{}\n", Traffic::LISTED)).unwrap();
+    configure(&agent, &[("eth0", "native"), ("eth1", "generic")]);
+    agent.start().unwrap();
+    let traffic = Traffic::start(&pair, &["eth0", "eth1"], PER_SECOND).unwrap();
+    configure(&agent, &[("eth0", "generic"), ("eth1", "native")]);
+    agent.signal(Signal::SIGHUP).unwrap();
+    wait_for(&agent, "weir_config_reloads_total", &[("result", "refused")], |value| value > 0.5);
+    thread::sleep(PAUSE);
+    println!("generic to native refused: {:?}", traffic.stop_without_a_gap().unwrap());
+    let status = agent.weir(&["status"]).unwrap();
+    let status = String::from_utf8_lossy(&status.stdout);
+    assert!(status.contains("eth0 (native)") && status.contains("eth1 (generic)"), "{status}");
+    let left = pair
+        .server
+        .run(|| Ok(Path::new("/sys/fs/bpf/weir").join(version(ABI_VERSION)).join("bridge").exists()));
+    assert!(!left.unwrap() && agent.log().contains("native: too few queues"), "{}", agent.log());
+}
+
+#[test]
 fn interfaces_are_added_and_removed_without_a_gap_elsewhere() {
     let (pair, mut agent) = set_up(&[("eth0", "auto"), ("eth1", "auto")]);
     agent.start().unwrap();
@@ -185,6 +210,9 @@ fn an_agent_of_another_version_keeps_others_out() {
     let (pair, mut first) = set_up(&[("eth0", "auto")]);
     first.start().unwrap();
     rename_pins(&pair, 0);
+    let status = first.weir(&["status"]).unwrap();
+    let status = String::from_utf8_lossy(&status.stdout);
+    assert!(status.contains("another version (v0) is loaded and enforces"), "{status}");
     let output = first.weir(&["run"]).unwrap();
     let message = String::from_utf8_lossy(&output.stderr);
     assert!(!output.status.success() && message.contains("another weir agent"), "{message}");

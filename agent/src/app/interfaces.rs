@@ -24,6 +24,22 @@ impl App {
         for (interface, change) in changes {
             self.take_note(interface, change);
         }
+        self.show(metrics);
+    }
+
+    /// Attaches as the configuration in force wants it, after another has been refused.
+    pub(super) fn attach_as_before(&mut self, metrics: &Metrics) {
+        if !self.places.pins.exist() {
+            return;
+        }
+        match self.datapath.attach(&self.config.interfaces) {
+            Ok(interfaces) => self.interfaces = interfaces,
+            Err(error) => tracing::error!(%error, "an interface is not attached as it was"),
+        }
+        self.show(metrics);
+    }
+
+    fn show(&self, metrics: &Metrics) {
         let mut view = metrics.view();
         view.interfaces.clone_from(&self.interfaces);
         view.missing = self.missing();

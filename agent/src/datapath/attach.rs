@@ -83,12 +83,21 @@ impl<'d> Attacher<'d> {
         Ok(Self { xdp: Program::new(xdp.fd(), xdp.info())?, tcx, loaded, pins, slots })
     }
 
-    /// Attaches to these interfaces and no others.
+    /// Attaches to these interfaces and no others. One that was attached and is gone for now is left
+    /// out: it is attached when it is back.
     pub(super) fn attach(&mut self, interfaces: &[config::Interface]) -> Result<Vec<Attached>> {
-        let indices: Vec<u32> = interfaces.iter().map(index_of).collect::<Result<_>>()?;
-        let sites = interfaces.iter().zip(&indices);
-        let attached = sites
-            .map(|(interface, &ifindex)| self.attach_one(interface, ifindex, &indices))
+        let mut present = Vec::new();
+        for interface in interfaces {
+            match index_of(interface) {
+                Ok(ifindex) => present.push((interface, ifindex)),
+                Err(error) if !self.slots.contains_key(&interface.name) => return Err(error),
+                Err(_) => {}
+            }
+        }
+        let wanted: Vec<u32> = present.iter().map(|(_, ifindex)| *ifindex).collect();
+        let attached = present
+            .into_iter()
+            .map(|(interface, ifindex)| self.attach_one(interface, ifindex, &wanted))
             .collect::<Result<_>>()?;
         // Last: where an interface cannot be had, those of before stay protected.
         for interface in self.pins.linked() {
@@ -269,6 +278,11 @@ impl Site<'_, '_> {
 
     fn link(&self, mode: Mode) -> std::result::Result<Link, String> {
         let program = self.program(mode)?;
+        if mode == Mode::Tcx
+            && let Some(reason) = refusal::too_big(&self.interface.name, &self.facts)
+        {
+            return Err(reason);
+        }
         Link::create(program.fd, self.ifindex, mode).map_err(|error| {
             let interface = (self.interface.name.as_str(), self.ifindex);
             refusal::explain(&error, program.fd, interface, &self.facts, mode)

@@ -42,6 +42,8 @@ pub(super) struct Interface {
     /// Its driver, or its kind where it has none (`veth`).
     pub(super) kind: String,
     pub(super) mtu: u32,
+    /// The longest packet that GRO makes.
+    pub(super) gro: u32,
     pub(super) up: bool,
     /// Frames begin with an Ethernet header.
     pub(super) ethernet: bool,
@@ -155,6 +157,8 @@ fn read(link: &LinkMessage) -> Interface {
     for attribute in &link.attributes {
         if let LinkAttribute::Mtu(mtu) = attribute {
             interface.mtu = *mtu;
+        } else if let LinkAttribute::GroMaxSize(bytes) | LinkAttribute::GroIpv4MaxSize(bytes) = attribute {
+            interface.gro = interface.gro.max(*bytes);
         } else if let LinkAttribute::LinkInfo(infos) = attribute {
             let kind = infos
                 .iter()

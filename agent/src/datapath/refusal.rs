@@ -28,6 +28,19 @@ pub(super) fn explain(
     words(errno, said.as_deref(), name, interface, mode)
 }
 
+/// Says why TCX cannot judge what GRO makes on this interface: a packet beyond 64 KB has no length in
+/// its IP header (BIG TCP), and looks like one whose header lies.
+pub(super) fn too_big(name: &str, interface: &Interface) -> Option<String> {
+    const LONGEST: u32 = 65_536;
+    (interface.gro > LONGEST).then(|| {
+        format!(
+            "GRO makes packets of up to {} bytes (BIG TCP), whose headers do not tell their length; \
+             `ip link set dev {name} gro_max_size {LONGEST} gro_ipv4_max_size {LONGEST}`",
+            interface.gro
+        )
+    })
+}
+
 fn occupied(program: &str, name: &str) -> String {
     format!(
         "{program} is attached and was left alone; if nobody needs it, `ip link set dev {name} xdp off`, \
@@ -202,6 +215,9 @@ mod tests {
                 assert!(text.contains(want), "no `{want}` in: {text}");
             }
         }
+        assert_eq!(too_big("eth0", &Interface { gro: 65_536, ..Interface::default() }), None);
+        let text = too_big("eth0", &Interface { gro: 131_072, ..Interface::default() }).unwrap();
+        assert!(text.contains("131072") && text.contains("gro_max_size 65536"), "{text}");
         let text = occupied("program 17 `lb`", "eth0");
         assert!(text.contains("left alone") && text.contains("xdp off"), "{text}");
     }

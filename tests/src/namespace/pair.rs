@@ -113,7 +113,7 @@ impl Pair {
     pub fn bridge(&self, interfaces: &[&str]) -> Result<()> {
         let mut commands = format!(
             "link add br0 type bridge\nlink set br0 addrgenmode none up\n\
-             link add port type veth peer name {behind}\n\
+             link add port mtu 9000 type veth peer name {behind} mtu 9000\n\
              link set port addrgenmode none master br0 up\nlink set {behind} addrgenmode none up\n",
             behind = Self::BEHIND,
         );
