@@ -205,6 +205,36 @@ fn another_version_is_taken_over() {
     }
 }
 
+/// Wherever a start is cut off, the pins are whole, and the next agent goes on from there.
+#[test]
+fn agents_that_die_while_they_start_leave_no_gap() {
+    let interfaces = [("eth0", "native"), ("eth1", "generic"), ("eth2", "tcx")];
+    let (pair, mut agent) = set_up(&interfaces);
+    agent.start().unwrap();
+    agent.stop().unwrap();
+    let traffic = Traffic::start(&pair, &names(&interfaces), PER_SECOND).unwrap();
+    for (turn, delay) in [2, 20, 50, 80, 120, 160, 200, 250, 300, 400].into_iter().enumerate() {
+        if turn % 2 == 1 {
+            // Pins of this version may be there as well, half taken over.
+            let other = Path::new("/sys/fs/bpf/weir").join(version(0));
+            if !pair.server.run(|| Ok(other.exists())).unwrap() {
+                rename_pins(&pair, 0);
+            }
+        }
+        agent.spawn().unwrap();
+        thread::sleep(Duration::from_millis(delay));
+        agent.kill().unwrap();
+    }
+    agent.start().unwrap();
+    let flows = traffic.stop_without_a_gap().unwrap();
+    println!("ten starts cut off: {flows:?}");
+    let left = pair.server.run(|| Ok(fs::read_dir("/sys/fs/bpf/weir")?.count())).unwrap();
+    assert_eq!(left, 1, "pins of another version are left");
+    for (interface, mode) in interfaces {
+        wait_for_mode(&agent, interface, mode);
+    }
+}
+
 #[test]
 fn an_agent_of_another_version_keeps_others_out() {
     let (pair, mut first) = set_up(&[("eth0", "auto")]);
