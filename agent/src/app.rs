@@ -179,7 +179,7 @@ impl App {
             app.datapath.counters()?.reset_classes()?;
         }
         let publishing = Instant::now();
-        let publication = app.datapath.publish(&built.policy, &built.merged, &app.classes, sizes)?;
+        let publication = app.datapath.publish(&built.policy, &built.merged, &app.classes)?;
         let took = built_in + publishing.elapsed();
         app.interfaces = app.datapath.attach(&app.config.interfaces)?;
         app.interfaces.iter().for_each(interfaces::tell);
@@ -307,8 +307,7 @@ impl App {
             self.interfaces = self.datapath.attach(&self.config.interfaces)?;
             self.datapath.set_events_per_second(self.config.events_per_second);
         }
-        let sizes = compile::grown(self.datapath.sizes(), built.demand);
-        let publication = self.datapath.publish(&built.policy, &built.merged, &self.classes, sizes)?;
+        let publication = self.datapath.publish(&built.policy, &built.merged, &self.classes)?;
         self.numbers = numbers;
         Ok(self.view(&built, publication, started.elapsed()))
     }

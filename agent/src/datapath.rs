@@ -6,6 +6,8 @@
 //! The same happens when a list outgrows its table: larger maps are made, filled, and put under the
 //! links.
 
+/// What the kernel can do.
+pub mod probe;
 /// Where things are pinned, and the lock of the one agent.
 pub mod pins;
 /// The maps as lines, over mmap.
@@ -80,6 +82,14 @@ pub struct Datapath {
 /// What went wrong at the door to the kernel.
 #[derive(Debug, thiserror::Error)]
 pub enum DatapathError {
+    /// The kernel is not one that weir runs on.
+    #[error("Linux {release} {reason}: weir needs {} or newer; see docs/kernels.md", probe::MINIMUM)]
+    Kernel {
+        /// What `uname -r` says.
+        release: String,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// The pins cannot be used.
     #[error("{operation} {}: {error}", path.display())]
     Pin {
@@ -145,6 +155,12 @@ pub enum DatapathError {
 /// Result of this module.
 pub type Result<T> = std::result::Result<T, DatapathError>;
 
+/// Returns the kernel program as it was compiled.
+#[must_use]
+pub fn object() -> &'static [u8] {
+    load::OBJECT
+}
+
 impl Datapath {
     /// Loads the programs with maps of at least `sizes`, or adopts the maps that are pinned. Nothing
     /// is attached yet, and what is attached goes on as it was.
@@ -152,6 +168,7 @@ impl Datapath {
     /// # Errors
     /// [`DatapathError`]
     pub fn open(pins: &Pins, lock: Lock, sizes: Sizes, events_per_second: u32) -> Result<Self> {
+        probe::check()?;
         let mut loaded = load::open(pins, sizes, events_per_second)?;
         loaded.commit(pins)?;
         Ok(Self {
@@ -182,24 +199,19 @@ impl Datapath {
         &self.loaded.memory
     }
 
-    /// Puts a policy in force: writes the generation that is not, then flips. Makes tables of `sizes`
-    /// first where those in force are smaller. Where it fails the old policy stays. Returns the
-    /// number of the publication.
+    /// Puts a policy in force: writes the generation that is not, then flips. Makes larger tables first
+    /// where it outgrows those in force. Where it fails the old policy stays. Returns the number of
+    /// the publication.
     ///
     /// # Errors
     /// [`DatapathError::Compile`] where it does not fit, [`DatapathError::Grow`] where room for it
     /// cannot be made.
-    pub fn publish(
-        &mut self,
-        policy: &Policy,
-        merged: &Merged,
-        classes: &Classes,
-        sizes: Sizes,
-    ) -> Result<u64> {
+    pub fn publish(&mut self, policy: &Policy, merged: &Merged, classes: &Classes) -> Result<u64> {
         let compiled = Compiled { policy, merged, classes };
+        let sizes = compile::grown(self.sizes(), compile::Demand::of(merged));
         let mut refused = None;
-        if self.sizes().covering(sizes) != self.sizes() {
-            match self.grow(self.sizes().covering(sizes), &compiled) {
+        if sizes != self.sizes() {
+            match self.grow(sizes, &compiled) {
                 Ok(publication) => return Ok(publication),
                 Err(error) => refused = Some(error),
             }

@@ -11,7 +11,7 @@ use weir_common::{control, line::Memory as _, map::Map};
 
 use crate::{
     config::Mode,
-    datapath::{DatapathError, Pins, attach, counters::Counters, memory::Mapped},
+    datapath::{DatapathError, Pins, attach, counters::Counters, memory::Mapped, probe},
     output::table,
     policy::protect::{self, Conflicts},
     record::{FeedRecord, Record, TableRecord},
@@ -27,6 +27,8 @@ pub struct Status {
     /// Other versions that have something pinned.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub other_versions: Vec<String>,
+    /// The kernel, and what weir does without on it.
+    pub kernel: probe::Support,
     /// `enforce` or `shadow`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub enforce: Option<crate::config::Enforce>,
@@ -82,6 +84,7 @@ pub fn read(pins: &Pins, state: &Path) -> Result<Status, DatapathError> {
             loaded: false,
             agent: pins.locked(),
             other_versions,
+            kernel: probe::look(),
             enforce: None,
             publication: 0,
             interfaces: Vec::new(),
@@ -122,6 +125,7 @@ pub fn read(pins: &Pins, state: &Path) -> Result<Status, DatapathError> {
         loaded: true,
         agent: pins.locked(),
         other_versions,
+        kernel: probe::look(),
         enforce: record.as_ref().map(|record| record.enforce),
         publication,
         interfaces: linked
@@ -136,6 +140,14 @@ pub fn read(pins: &Pins, state: &Path) -> Result<Status, DatapathError> {
         tables: record.map(|record| record.tables).unwrap_or_default(),
         packets,
     })
+}
+
+/// Returns the kernel, and what follows from what it lacks, in a line.
+fn kernel(support: &probe::Support) -> String {
+    if support.lacks.is_empty() {
+        return support.release.clone();
+    }
+    format!("{}; {}", support.release, support.lacks_text())
 }
 
 /// Returns the state in words.
@@ -159,6 +171,7 @@ pub fn text(status: &Status) -> String {
         None => "unknown: no record of this publication",
     };
     _ = writeln!(text, "agent        {agent}");
+    _ = writeln!(text, "kernel       {}", kernel(&status.kernel));
     _ = writeln!(text, "mode         {enforce}");
     _ = writeln!(text, "publication  {}", status.publication);
     for interface in &status.interfaces {

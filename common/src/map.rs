@@ -15,7 +15,7 @@ pub enum Map {
     Control,
     /// Two bits per IPv4 /24, see [`crate::table`].
     V4Root,
-    /// A class per IPv4 /16.
+    /// A class per IPv4 /20.
     V4Wide,
     /// Quotient lines of IPv4 /32 and /24.
     V4Lines,
@@ -138,18 +138,12 @@ impl Sizes {
     pub const LIMITER_BITS_MIN: u32 = 17;
     /// Most limiter bits: 512 MB.
     pub const LIMITER_BITS_MAX: u32 = 23;
-
-    /// Returns these sizes with tables at least as large as those of `other`. The limiter stays.
-    #[must_use]
-    pub fn covering(self, other: Self) -> Self {
-        Self { v4_bits: self.v4_bits.max(other.v4_bits), v6_bits: self.v6_bits.max(other.v6_bits), ..self }
-    }
 }
 
 /// Lines of the IPv4 root in one generation: 2^24 /24s, two bits each. A line is a /16.
 pub const V4_ROOT_LINES: u32 = 1 << 16;
-/// Lines of classes per /16 in one generation: 2^16 of 16 bits.
-pub const V4_WIDE_LINES: u32 = 1 << 11;
+/// Lines of classes per /20 in one generation: 2^20 of 16 bits.
+pub const V4_WIDE_LINES: u32 = 1 << 15;
 /// Lines for entries that found their quotient line full, in one generation: enough for a half full
 /// table of 2^21 lines, which spills 12k of its 17M entries.
 pub const V4_SPILL_LINES: u32 = 1 << 14;

@@ -101,8 +101,10 @@ fn from_list_to_metric(mode: &str) {
     assert_eq!(deliver(&pair, [OTHER], 53, 50), [50]);
 
     // Over the limit: only what the burst allows, and what is earned meanwhile.
+    let start = Instant::now();
     let [admitted] = deliver(&pair, [CLEAN], 443, 500);
-    assert!((20..40).contains(&admitted), "{admitted} of a burst of 20 at 10/s");
+    let most = 20 + 1 + usize::try_from(start.elapsed().as_millis()).unwrap() / 100;
+    assert!((20..=most).contains(&admitted), "{admitted} of a burst of 20 at 10/s, at most {most}");
 
     assert!(agent.stop().unwrap().success());
     assert!(agent.weir(&["unload"]).unwrap().status.success());
@@ -210,4 +212,18 @@ fn status_and_check_speak_json() {
     // Detached under the agent: it says so.
     assert_eq!(agent.get("/readyz").unwrap().0, 503);
     assert_eq!(agent.get("/healthz").unwrap().0, 200);
+}
+
+#[test]
+fn the_kernel_is_told_with_what_it_lacks() {
+    let pair = Pair::new().unwrap();
+    let agent = started(&pair, "enforce", "auto");
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
+    let release = release.trim();
+    let numbers: Vec<u32> = release.split(['.', '-']).map_while(|number| number.parse().ok()).collect();
+    let status = String::from_utf8(agent.weir(&["status"]).unwrap().stdout).unwrap();
+    for told in [&status, &agent.log()] {
+        assert!(told.contains(release), "{release}: {told}");
+        assert_eq!(told.contains("no TCX (Linux 6.6)"), numbers[..2] < [6, 6][..], "{release}: {told}");
+    }
 }

@@ -111,7 +111,7 @@ fn xdp_of(pair: &Pair, interface: &str) -> Option<String> {
 }
 
 #[test]
-fn a_foreign_program_is_named_and_left_alone() {
+fn a_foreign_program_is_named_and_left_alone_and_tcx_judges_behind_it() {
     let pair = Pair::new().unwrap();
     pair.bridge(&["eth0"]).unwrap();
     let mut foreign = Foreign::load(&pair.server);
@@ -222,7 +222,7 @@ fn auto_takes_the_next_mode_and_says_why() {
 /// where a program can read directly: a packet socket fills it like that, and native XDP has it in
 /// several buffers.
 #[test]
-fn every_mode_finds_sources_behind_tags_and_in_long_frames() {
+fn native_generic_and_tcx_find_sources_behind_tags_and_in_long_frames() {
     let pair = Pair::with_mtu(9000).unwrap();
     pair.bridge(&["eth0"]).unwrap();
     let frames = |source: Ipv4Addr| {
@@ -269,7 +269,7 @@ fn tcx_is_refused_where_packets_have_no_length() {
 }
 
 #[test]
-fn unload_leaves_nothing_behind() {
+fn unload_leaves_nothing_of_native_generic_and_tcx() {
     let interfaces = [("eth0", "native"), ("eth1", "generic"), ("eth2", "tcx")];
     let pair = Pair::new().unwrap();
     pair.add_cable("eth1", 1).unwrap();

@@ -17,6 +17,10 @@ mod lint;
 mod test;
 /// `exhaustive`: the IPv4 table, address by address.
 mod exhaustive;
+/// `test kernels`: the same on other kernels.
+mod kernels;
+/// `bench`: how fast, beside what.
+mod bench;
 /// `ci`: all of it, in order.
 mod ci;
 
@@ -46,8 +50,13 @@ enum Task {
     Test(test::Args),
     /// Compare the IPv4 table with an oracle for all 2^32 addresses; before a release, some minutes.
     Exhaustive(exhaustive::Args),
+    /// Measure weir beside what it is compared with.
+    Bench(bench::Args),
     /// Do what CI does: lint, demo, test.
     Ci,
+    /// Run the tests of a guest, as its first process: what `test kernels` boots.
+    #[command(hide = true)]
+    Guest,
 }
 
 fn main() -> ExitCode {
@@ -58,7 +67,9 @@ fn main() -> ExitCode {
         Task::Lint => lint::run(),
         Task::Test(args) => test::run(&args),
         Task::Exhaustive(args) => exhaustive::run(&args),
+        Task::Bench(args) => bench::run(&args),
         Task::Ci => ci::run(),
+        Task::Guest => kernels::guest(),
     };
     let Err(error) = done else { return ExitCode::SUCCESS };
     eprintln!("error: {error:#}");

@@ -1,6 +1,6 @@
 //! Every name and version of the toolchain. docs/toolchain.md says why these, and how to raise them.
 
-/// The rustup toolchain that compiles the kernel program; agent/build.rs names it too.
+/// The rustup toolchain that compiles the kernel program; the build scripts that compile such programs name it too.
 pub(crate) const TOOLCHAIN: &str = "weir-bpf";
 /// The target of the kernel program.
 pub(crate) const TARGET: &str = "bpfel-unknown-none";
@@ -27,6 +27,30 @@ pub(crate) const NEXTEST: &str = "0.9.151";
 /// The check of licences and sources of the dependencies.
 pub(crate) const DENY: &str = "0.20.2";
 
+/// A series of kernels of Debian, as its packages are called: `before`, a number, `after`.
+#[derive(Debug)]
+pub(crate) struct Series {
+    /// The kernel's own version.
+    pub(crate) version: &'static str,
+    pub(crate) before: &'static str,
+    pub(crate) after: &'static str,
+}
+
+impl Series {
+    /// Returns true if a feature is in these kernels that came with that one.
+    pub(crate) fn has(&self, since: (u32, u32)) -> bool {
+        let mut numbers = self.version.split('.').map(|number| number.parse().unwrap_or(0));
+        (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0)) >= since
+    }
+}
+
+/// Kernels on which everything has to work, besides that of the machine. The first is the oldest that
+/// weir says it needs.
+pub(crate) const KERNELS: [Series; 2] = [
+    Series { version: "6.1", before: "linux-image-6.1.0-", after: "-amd64" },
+    Series { version: "6.12", before: "linux-image-6.12.", after: "+deb12-amd64" },
+];
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -43,8 +67,31 @@ mod tests {
     }
 
     #[test]
-    fn build_script_names_the_same_toolchain() {
-        let script = std::fs::read_to_string(sh::root().join("agent/build.rs")).unwrap();
-        assert!(script.contains(&format!("{TOOLCHAIN:?}")));
+    fn kernels_are_those_of_the_documentation_and_the_first_is_the_oldest_of_the_agent() {
+        let doc = std::fs::read_to_string(sh::root().join("docs/kernels.md")).unwrap();
+        for series in &KERNELS {
+            assert!(
+                doc.contains(&format!("| {} |", series.version)),
+                "docs/kernels.md has no {}",
+                series.version
+            );
+        }
+        let probe = std::fs::read_to_string(sh::root().join("agent/src/datapath/probe.rs")).unwrap();
+        let minimum = format!("MINIMUM: Release = Release({});", KERNELS[0].version.replace('.', ", "));
+        assert!(probe.contains(&minimum), "agent/src/datapath/probe.rs does not say {minimum}");
+    }
+
+    #[test]
+    fn kernels_have_what_came_before_them() {
+        assert!(KERNELS[0].has((5, 18)) && KERNELS[0].has((6, 1)) && !KERNELS[0].has((6, 6)));
+        assert!(KERNELS[1].has((6, 6)) && !KERNELS[1].has((6, 13)) && !KERNELS[1].has((7, 0)));
+    }
+
+    #[test]
+    fn build_scripts_name_the_same_toolchain() {
+        for script in ["agent/build.rs", "tests/bench/build.rs"] {
+            let text = std::fs::read_to_string(sh::root().join(script)).unwrap();
+            assert!(text.contains(&format!("{TOOLCHAIN:?}")), "{script}");
+        }
     }
 }

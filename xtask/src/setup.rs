@@ -6,6 +6,8 @@
 
 /// Packages of the distribution.
 mod apt;
+/// Kernels of the distribution, for tests.
+mod kernel;
 /// The linker of the kernel program.
 mod linker;
 /// Steps that take long.
@@ -19,6 +21,8 @@ mod version;
 
 use anyhow::Result;
 
+pub(crate) use kernel::{Kernel, kernel};
+
 /// What a subcommand asks of the machine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Need {
@@ -30,6 +34,10 @@ pub(crate) enum Need {
     Test,
     /// Formatting, clippy and the check of dependencies.
     Lint,
+    /// What boots other kernels. Not part of what `setup` sets up: few need it, and it is large.
+    Kernels,
+    /// What the benchmark compares weir with, as far as this distribution has it.
+    Bench,
 }
 
 /// Something that is there, for the table: its name, its version, and what is to be known of it.
@@ -56,18 +64,27 @@ fn install(needs: &[Need]) -> Result<Vec<Found>> {
     for need in needs {
         packages.extend(match need {
             Need::Build => [toolchain::packages(), linker::packages()].concat(),
-            Need::Run => tool::packages(),
-            Need::Test | Need::Lint => Vec::new(),
+            Need::Run => tool::RUN.packages(),
+            Need::Kernels => tool::KERNELS.packages(),
+            Need::Test | Need::Lint | Need::Bench => Vec::new(),
         });
     }
     apt::install(&packages)?;
+    if needs.contains(&Need::Bench) {
+        // What is missing is left out of the comparison, and said so.
+        if let Err(error) = apt::install(&tool::PEERS.packages()) {
+            eprintln!("setup: some of what weir is compared with is missing: {error:#}");
+        }
+    }
     let mut found = Vec::new();
     for need in needs {
         found.extend(match need {
             Need::Build => build()?,
-            Need::Run => tool::run_time()?,
+            Need::Run => tool::RUN.find()?,
+            Need::Kernels => tool::KERNELS.find()?,
             Need::Test => vec![tool::nextest()?],
             Need::Lint => tool::lint()?,
+            Need::Bench => Vec::new(),
         });
     }
     Ok(found)

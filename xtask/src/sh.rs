@@ -45,6 +45,20 @@ pub(crate) fn run(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
+/// Runs a command and returns what it prints; its messages go where ours go.
+pub(crate) fn bytes(command: &mut Command) -> Result<Vec<u8>> {
+    let line = line(command);
+    let output = command.stdin(Stdio::null()).stderr(Stdio::inherit()).output();
+    let output = output.with_context(|| format!("run `{line}`"))?;
+    ensure!(output.status.success(), "`{line}` failed ({})", output.status);
+    Ok(output.stdout)
+}
+
+/// Likewise, of a command that prints text.
+pub(crate) fn text(command: &mut Command) -> Result<String> {
+    Ok(String::from_utf8_lossy(&bytes(command)?).into_owned())
+}
+
 /// Returns what a command prints, or nothing if it cannot be run or fails.
 pub(crate) fn output(command: &mut Command) -> Option<String> {
     let output = command.stdin(Stdio::null()).stderr(Stdio::null()).output().ok()?;
@@ -64,7 +78,7 @@ pub(crate) fn find(program: &str) -> Option<PathBuf> {
 
 /// Where cargo installs programs comes first, so that those installed a moment ago are found; the
 /// folders of root come last, since some distributions leave them out for users.
-fn path() -> OsString {
+pub(crate) fn path() -> OsString {
     let inherited = env::var_os("PATH").unwrap_or_default();
     let folders = cargo_bin().into_iter().chain(env::split_paths(&inherited));
     let folders = folders.chain(["/usr/sbin".into(), "/sbin".into()]);

@@ -5,27 +5,41 @@ use std::process::Command;
 use anyhow::{Context as _, Result};
 
 use crate::{
+    kernels,
     setup::{self, Need},
     sh, tidy,
 };
 
 /// Which tests to run.
 #[derive(Debug, clap::Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(crate) struct Args {
+    #[command(subcommand)]
+    suite: Option<Suite>,
     /// Passed to `cargo nextest run`: parts of names, or options. Then only tests of nextest run.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     filter: Vec<String>,
 }
 
+/// Tests that are not those of this machine.
+#[derive(Debug, clap::Subcommand)]
+enum Suite {
+    /// Boot other kernels and run kernel, network and process tests there.
+    Kernels(kernels::Args),
+}
+
 impl Args {
     /// Returns those for all tests.
     pub(crate) fn all() -> Self {
-        Self { filter: Vec::new() }
+        Self { suite: None, filter: Vec::new() }
     }
 }
 
 /// Runs the tests.
 pub(crate) fn run(args: &Args) -> Result<()> {
+    if let Some(Suite::Kernels(args)) = &args.suite {
+        return kernels::run(args);
+    }
     setup::ensure(&[Need::Build, Need::Run, Need::Test])?;
     if args.filter.is_empty() {
         tidy::run()?;

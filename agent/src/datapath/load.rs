@@ -21,7 +21,7 @@ use weir_common::{
 
 use super::{DatapathError, Pins, Result, clock, memory::Mapped, pins, random_seed};
 
-static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/weir_xdp"));
+pub(super) static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/weir_xdp"));
 
 /// Maps that are not made of lines: name, value size, entries. They are the same in every size.
 const OTHER_MAPS: [(&str, usize, u32); 6] = [

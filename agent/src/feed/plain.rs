@@ -7,6 +7,7 @@
 use std::{net::IpAddr, str};
 
 use ipnet::IpNet;
+use memchr::memchr;
 use weir_common::addr::Address;
 
 use super::Parsed;
@@ -18,17 +19,34 @@ pub fn parse(text: &[u8]) -> Parsed {
     let mut parsed = Parsed::default();
     // A line of an address list is about 15 bytes long.
     parsed.entries.v4.reserve(text.len() / 15);
-    for (index, line) in text.split(|&byte| byte == b'\n').enumerate() {
-        let word = first_word(line);
-        if word.is_empty() {
+    let mut number = 0;
+    let mut rest = text;
+    while !rest.is_empty() {
+        number += 1;
+        // Nearly every line is an IPv4 address or prefix and nothing else.
+        if let Some((network, length, after)) = parse_v4(rest)
+            && let Some((b'\n', next)) = after.split_first()
+        {
+            parsed.push_v4(network, length);
+            rest = next;
             continue;
         }
-        match parse_v4(word) {
-            Some((network, length)) => parsed.push_v4(network, length),
-            None => parse_other(word, index + 1, &mut parsed),
-        }
+        let end = memchr(b'\n', rest).unwrap_or(rest.len());
+        parse_line(&rest[..end], number, &mut parsed);
+        rest = rest.get(end + 1..).unwrap_or_default();
     }
     parsed
+}
+
+fn parse_line(line: &[u8], number: usize, parsed: &mut Parsed) {
+    let word = first_word(line);
+    if word.is_empty() {
+        return;
+    }
+    match parse_v4(word) {
+        Some((network, length, [])) => parsed.push_v4(network, length),
+        Some(_) | None => parse_other(word, number, parsed),
+    }
 }
 
 /// Returns what stands in front of the first blank, comma or comment.
@@ -39,36 +57,30 @@ fn first_word(line: &[u8]) -> &[u8] {
 }
 
 /// Parses `a.b.c.d` or `a.b.c.d/n` with decimal numbers without leading zeros, which some tools
-/// read as octal.
-fn parse_v4(word: &[u8]) -> Option<(u32, u8)> {
-    let mut address = 0u32;
-    let mut rest = word;
-    for octet in 0..4 {
-        if octet > 0 {
-            rest = rest.strip_prefix(b".")?;
-        }
-        let (value, after) = number(rest, 3)?;
-        address = address << 8 | u32::from(u8::try_from(value).ok()?);
-        rest = after;
-    }
-    if rest.is_empty() {
-        return Some((address, 32));
-    }
-    let (length, after) = number(rest.strip_prefix(b"/")?, 2)?;
-    if !after.is_empty() || length > 32 {
-        return None;
-    }
-    Some((address, u8::try_from(length).ok()?))
+/// read as octal. Returns network, length and what follows.
+fn parse_v4(text: &[u8]) -> Option<(u32, u8, &[u8])> {
+    let (a, rest) = octet(text)?;
+    let (b, rest) = octet(rest.strip_prefix(b".")?)?;
+    let (c, rest) = octet(rest.strip_prefix(b".")?)?;
+    let (d, rest) = octet(rest.strip_prefix(b".")?)?;
+    let address = a << 24 | b << 16 | c << 8 | d;
+    let Some(slashed) = rest.strip_prefix(b"/") else { return Some((address, 32, rest)) };
+    let (length, rest) = octet(slashed)?;
+    (length <= 32).then_some((address, u8::try_from(length).ok()?, rest))
 }
 
-/// Parses a number of at most `digits` digits; returns it and what follows.
-fn number(text: &[u8], digits: usize) -> Option<(u32, &[u8])> {
-    let length = text.iter().take(digits + 1).take_while(|byte| byte.is_ascii_digit()).count();
-    if length == 0 || length > digits || (length > 1 && text[0] == b'0') {
+/// Parses a number from 0 to 255 of one to three digits; returns it and what follows.
+fn octet(text: &[u8]) -> Option<(u32, &[u8])> {
+    let digit = |at: usize| text.get(at).map(|byte| u32::from(byte.wrapping_sub(b'0'))).filter(|d| *d < 10);
+    let first = digit(0)?;
+    let Some(second) = digit(1) else { return Some((first, &text[1..])) };
+    if first == 0 {
         return None;
     }
-    let value = text[..length].iter().fold(0, |value, byte| value * 10 + u32::from(byte - b'0'));
-    Some((value, &text[length..]))
+    let two = first * 10 + second;
+    let Some(third) = digit(2) else { return Some((two, &text[2..])) };
+    let three = two * 10 + third;
+    (three < 256 && digit(3).is_none()).then_some((three, &text[3..]))
 }
 
 fn parse_other(word: &[u8], line: usize, parsed: &mut Parsed) {

@@ -49,8 +49,8 @@ impl Demand {
     #[must_use]
     pub fn of(merged: &Merged) -> Self {
         let slots = |length: u8| match length {
-            0..=16 => 0, // in a table of their own
-            17..=24 => 1 << (24 - length),
+            0..=20 => 0, // in a table of their own
+            21..=24 => 1 << (24 - length),
             _ => 1 << (32 - length.min(32)),
         };
         Self { v4: merged.v4.iter().map(|entry| slots(entry.length)).sum(), v6: merged.v6.len() as u64 }
@@ -157,11 +157,8 @@ fn write_v4(
     header: &control::Policy,
     merged: &Merged,
 ) -> Result<(), Full> {
-    v4::clear(memory, generation, header);
-    for entry in &merged.v4 {
-        v4::insert(memory, generation, header, entry.network, u32::from(entry.length), entry.class)?;
-    }
-    Ok(())
+    let entries = merged.v4.iter().map(|entry| (entry.network, entry.length, entry.class));
+    v4::fill(memory, generation, header, entries)
 }
 
 fn write_v6(

@@ -14,17 +14,51 @@ use super::{
 
 /// A network that can be sorted and compared by its first bits.
 pub trait Network: Copy + Ord {
+    /// A prefix and the list that it is from; sorts by address, the wider first, then by list.
+    type Tagged: Copy + Ord;
+
+    /// Returns the three as one.
+    fn tag(self, length: u8, list: u32) -> Self::Tagged;
+
+    /// Returns the three.
+    fn untag(tagged: Self::Tagged) -> (Self, u8, u32);
+
     /// Returns true if the prefix `self`/`length` covers `other`.
     fn covers(self, length: u8, other: Self) -> bool;
 }
 
+/// Bits of a list's number in a tagged IPv4 network.
+const LIST_BITS: u32 = 24;
+
 impl Network for u32 {
+    /// One number, which sorts several times faster than three.
+    type Tagged = u64;
+
+    fn tag(self, length: u8, list: u32) -> u64 {
+        u64::from(self) << 32 | u64::from(length) << LIST_BITS | u64::from(list)
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "the fields of `tag`")]
+    fn untag(tagged: u64) -> (Self, u8, u32) {
+        ((tagged >> 32) as u32, (tagged >> LIST_BITS) as u8, tagged as u32 & ((1 << LIST_BITS) - 1))
+    }
+
     fn covers(self, length: u8, other: Self) -> bool {
         weir_common::addr::network_v4(other, u32::from(length)) == self
     }
 }
 
 impl Network for V6 {
+    type Tagged = (Self, u8, u32);
+
+    fn tag(self, length: u8, list: u32) -> Self::Tagged {
+        (self, length, list)
+    }
+
+    fn untag(tagged: Self::Tagged) -> (Self, u8, u32) {
+        tagged
+    }
+
     fn covers(self, length: u8, other: Self) -> bool {
         other.network(u32::from(length)) == self
     }
@@ -66,24 +100,30 @@ fn merge_family<'a, N: Network + 'a>(
     sets: &mut Sets<'_>,
 ) -> Result<Vec<Entry<N>>, TooManyClasses> {
     let total = lists.clone().map(<[_]>::len).sum();
-    let mut tagged: Vec<(N, u8, u32)> = Vec::with_capacity(total);
+    let mut tagged: Vec<N::Tagged> = Vec::with_capacity(total);
     for (list, entries) in (0..).zip(lists) {
-        tagged.extend(entries.iter().map(|&(network, length)| (network, length, list)));
+        tagged.extend(entries.iter().map(|&(network, length)| network.tag(length, list)));
     }
     tagged.sort_unstable();
     let mut merged: Vec<Entry<N>> = Vec::with_capacity(total);
     // The prefixes that cover the present one, widest first, with the set of lists of each.
     let mut covering: Vec<(N, u8, SetId)> = Vec::new();
     let mut rest = tagged.as_slice();
-    while let Some(&(network, length, _)) = rest.first() {
+    while let Some(&first) = rest.first() {
+        let (network, length, _) = N::untag(first);
         while covering.last().is_some_and(|&(outer, outer_length, _)| !outer.covers(outer_length, network)) {
             covering.pop();
         }
         let outer = covering.last().map_or(Sets::EMPTY, |&(_, _, set)| set);
-        let same = rest.iter().take_while(|entry| (entry.0, entry.1) == (network, length)).count();
-        let (here, after) = rest.split_at(same);
-        rest = after;
-        let set = here.iter().fold(outer, |set, &(_, _, list)| sets.with(set, list));
+        let mut set = outer;
+        while let Some((&next, after)) = rest.split_first() {
+            let (next_network, next_length, list) = N::untag(next);
+            if (next_network, next_length) != (network, length) {
+                break;
+            }
+            set = sets.with(set, list);
+            rest = after;
+        }
         if set != outer {
             merged.push(Entry { network, length, class: sets.class(set)? });
             covering.push((network, length, set));
@@ -102,6 +142,8 @@ struct Sets<'a> {
     class: Vec<Option<ClassId>>,
     numbers: FxHashMap<Vec<u32>, SetId>,
     sums: FxHashMap<(SetId, u32), SetId>,
+    /// The sum that was asked for last: lists are long, and their entries alike.
+    last: ((SetId, u32), SetId),
 }
 
 impl<'a> Sets<'a> {
@@ -115,11 +157,19 @@ impl<'a> Sets<'a> {
             class: vec![None],
             numbers: FxHashMap::from_iter([(Vec::new(), Self::EMPTY)]),
             sums: FxHashMap::default(),
+            last: ((Self::EMPTY, u32::MAX), Self::EMPTY),
         }
     }
 
     /// Returns the set with `list` added.
     fn with(&mut self, set: SetId, list: u32) -> SetId {
+        if self.last.0 != (set, list) {
+            self.last = ((set, list), self.add(set, list));
+        }
+        self.last.1
+    }
+
+    fn add(&mut self, set: SetId, list: u32) -> SetId {
         if let Some(&sum) = self.sums.get(&(set, list)) {
             return sum;
         }

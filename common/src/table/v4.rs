@@ -3,9 +3,16 @@
 //! The root says of each /24 what there is to look up, so a clean source costs one access to 4 MB.
 //! A /32 is found in a line of sixteen slots `remainder (16) | class (16)`: a keyed permutation of
 //! the address gives line and remainder, so equality of the remainder is equality of the address.
-//! Prefixes from /17 to /24 are entries per /24 in the same lines (bit 32 of the key tells them
-//! apart), shorter ones are a class per /16. What finds its line full goes to a small table with
+//! Prefixes from /21 to /24 are entries per /24 in the same lines (bit 32 of the key tells them
+//! apart), shorter ones a class per /20 at its own place. What finds its line full goes to a small table with
 //! whole keys.
+
+/// A whole table at once.
+#[cfg(any(test, feature = "std"))]
+mod fill;
+
+#[cfg(any(test, feature = "std"))]
+pub use fill::fill;
 
 use crate::{
     class::{ClassId, NONE},
@@ -70,19 +77,24 @@ fn root(memory: &impl Memory, generation: u32, address: u32) -> u64 {
     }
 }
 
-/// Returns the class of the /16 of `address`.
+/// Returns the class of the /20 of `address`.
 #[inline(always)]
 fn wide(memory: &impl Memory, generation: u32, address: u32) -> ClassId {
-    match memory.line(Map::V4Wide, generation * V4_WIDE_LINES + (address >> 21)) {
-        Some(line) => line.half(address >> 16),
+    match memory.line(Map::V4Wide, generation * V4_WIDE_LINES + (address >> 17)) {
+        Some(line) => line.half(address >> 12),
         None => NONE,
     }
 }
 
-/// Where a key belongs.
+/// Returns the image of a key under the secret permutation, which stands for the key.
 #[inline(always)]
-const fn place(policy: &Policy, key: u64) -> (u32, u64) {
-    let image = keyed::permute(policy.seed, KEY_BITS, key);
+const fn image(policy: &Policy, key: u64) -> u64 {
+    keyed::permute(policy.seed, KEY_BITS, key)
+}
+
+/// Where an image belongs: its line, and what tells it apart there.
+#[inline(always)]
+const fn place(policy: &Policy, image: u64) -> (u32, u64) {
     let remainder_bits = KEY_BITS - policy.v4_bits;
     ((image >> remainder_bits) as u32, image & ((1 << remainder_bits) - 1))
 }
@@ -90,7 +102,8 @@ const fn place(policy: &Policy, key: u64) -> (u32, u64) {
 /// Returns the class stored for exactly this key.
 #[inline(always)]
 fn exact(memory: &impl Memory, generation: u32, policy: &Policy, key: u64) -> ClassId {
-    let (index, remainder) = place(policy, key);
+    let image = image(policy, key);
+    let (index, remainder) = place(policy, image);
     let Some(line) = memory.line(Map::V4Lines, (generation << policy.v4_bits) + index) else {
         return NONE;
     };
@@ -105,20 +118,20 @@ fn exact(memory: &impl Memory, generation: u32, policy: &Policy, key: u64) -> Cl
         i += 1;
     }
     if class == 0 && words[7] >> 32 != 0 {
-        return spilled(memory, generation, policy, key);
+        return spilled(memory, generation, policy, image);
     }
     class as ClassId
 }
 
-/// Returns the class stored for this key apart from its full line.
+/// Returns the class stored for the key with this image apart from its full line.
 #[inline(always)]
-fn spilled(memory: &impl Memory, generation: u32, policy: &Policy, key: u64) -> ClassId {
-    let Some(line) = spill_line(memory, generation, policy, key) else { return NONE };
+fn spilled(memory: &impl Memory, generation: u32, policy: &Policy, image: u64) -> ClassId {
+    let Some(line) = spill_line(memory, generation, policy, image) else { return NONE };
     let words = line.load();
     let mut class = 0;
     let mut i = 0;
     while i < words.len() {
-        let rest = words[i] ^ key << 16;
+        let rest = words[i] ^ image << 16;
         class |= rest & memory.mask_if_zero(rest >> 16);
         i += 1;
     }
@@ -126,8 +139,13 @@ fn spilled(memory: &impl Memory, generation: u32, policy: &Policy, key: u64) -> 
 }
 
 #[inline(always)]
-fn spill_line<'m, M: Memory>(memory: &'m M, generation: u32, policy: &Policy, key: u64) -> Option<&'m Line> {
-    let index = keyed::hash(policy.seed, key, 0, 0) as u32 & (V4_SPILL_LINES - 1);
+fn spill_line<'m, M: Memory>(
+    memory: &'m M,
+    generation: u32,
+    policy: &Policy,
+    image: u64,
+) -> Option<&'m Line> {
+    let index = keyed::hash(policy.seed, image, 0, 0) as u32 & (V4_SPILL_LINES - 1);
     memory.line(Map::V4Spill, generation * V4_SPILL_LINES + index)
 }
 
@@ -157,37 +175,49 @@ pub fn insert(
     class: ClassId,
 ) -> Result<(), Full> {
     match length {
-        0..=16 => {
-            for step in 0..1u32 << (16 - length) {
-                insert_wide(memory, generation, network.wrapping_add(step << 16), class)?;
+        0..=20 => {
+            for step in 0..1u32 << (20 - length) {
+                insert_wide(memory, generation, network.wrapping_add(step << 12), class)?;
             }
         }
-        17..=24 => {
+        21..=24 => {
             for step in 0..1u32 << (24 - length) {
                 let address = network.wrapping_add(step << 8);
-                let inside = wide(memory, generation, address) != NONE;
-                set_root(memory, generation, address, if inside { state::NESTED } else { state::WHOLE })?;
-                insert_exact(memory, generation, policy, net(address), class)?;
+                mark_net(memory, generation, address)?;
+                insert_placed(memory, generation, policy, image(policy, net(address)), class)?;
             }
         }
         _ => {
-            let inside = root(memory, generation, network) >= state::WHOLE;
-            set_root(memory, generation, network, if inside { state::NESTED } else { state::HOSTS })?;
+            mark_host(memory, generation, network)?;
             for step in 0..1u32 << (32 - length.min(32)) {
                 let key = u64::from(network.wrapping_add(step));
-                insert_exact(memory, generation, policy, key, class)?;
+                insert_placed(memory, generation, policy, image(policy, key), class)?;
             }
         }
     }
     Ok(())
 }
 
+/// Says in the root that the /24 of `address` is an entry.
+fn mark_net(memory: &impl Memory, generation: u32, address: u32) -> Result<(), Full> {
+    let inside = wide(memory, generation, address) != NONE;
+    set_root(memory, generation, address, if inside { state::NESTED } else { state::WHOLE })
+}
+
+/// Says in the root that addresses in the /24 of `address` are entries.
+fn mark_host(memory: &impl Memory, generation: u32, address: u32) -> Result<(), Full> {
+    let inside = root(memory, generation, address) >= state::WHOLE;
+    set_root(memory, generation, address, if inside { state::NESTED } else { state::HOSTS })
+}
+
 fn insert_wide(memory: &impl Memory, generation: u32, address: u32, class: ClassId) -> Result<(), Full> {
-    const ALL_WHOLE: u64 = 0xaaaa_aaaa_aaaa_aaaa;
+    const ALL_WHOLE: u64 = 0xaaaa_aaaa;
     let root = memory.line(Map::V4Root, generation * V4_ROOT_LINES + (address >> 16)).ok_or(Full::Memory)?;
-    let wide = memory.line(Map::V4Wide, generation * V4_WIDE_LINES + (address >> 21)).ok_or(Full::Memory)?;
-    root.store([ALL_WHOLE; 8]);
-    wide.set_half(address >> 16, class);
+    let wide = memory.line(Map::V4Wide, generation * V4_WIDE_LINES + (address >> 17)).ok_or(Full::Memory)?;
+    // Sixteen /24s are half a word.
+    let (word, shift) = (root.word(address >> 13 & 7), (address >> 12 & 1) * 32);
+    word.store(word.load() & !(0xffff_ffff << shift) | ALL_WHOLE << shift);
+    wide.set_half(address >> 12, class);
     Ok(())
 }
 
@@ -198,30 +228,34 @@ fn set_root(memory: &impl Memory, generation: u32, address: u32, state: u64) -> 
     Ok(())
 }
 
-fn insert_exact(
+/// Writes the entry whose key has this image, in its line or, where that is full, apart from it.
+fn insert_placed(
     memory: &impl Memory,
     generation: u32,
     policy: &Policy,
-    key: u64,
+    image: u64,
     class: ClassId,
 ) -> Result<(), Full> {
-    let (index, remainder) = place(policy, key);
+    let (index, remainder) = place(policy, image);
     let line = memory.line(Map::V4Lines, (generation << policy.v4_bits) + index).ok_or(Full::Memory)?;
-    for slot in 0..SLOTS {
-        let (word, shift) = (line.word(slot / 2), slot % 2 * 32);
-        let held = word.load() >> shift & 0xffff_ffff;
-        if held == 0 || held >> 16 == remainder {
-            let new = remainder << 16 | u64::from(class);
-            word.store(word.load() & !(0xffff_ffff << shift) | new << shift);
-            return Ok(());
+    for pair in 0..SLOTS / 2 {
+        let word = line.word(pair);
+        let both = word.load();
+        for shift in [0, 32] {
+            let held = both >> shift & 0xffff_ffff;
+            if held == 0 || held >> 16 == remainder {
+                let new = remainder << 16 | u64::from(class);
+                word.store(both & !(0xffff_ffff << shift) | new << shift);
+                return Ok(());
+            }
         }
     }
-    let line = spill_line(memory, generation, policy, key).ok_or(Full::Memory)?;
+    let line = spill_line(memory, generation, policy, image).ok_or(Full::Memory)?;
     for slot in 0..8 {
         let word = line.word(slot);
         let held = word.load();
-        if held == 0 || held >> 16 == key {
-            word.store(key << 16 | u64::from(class));
+        if held == 0 || held >> 16 == image {
+            word.store(image << 16 | u64::from(class));
             return Ok(());
         }
     }

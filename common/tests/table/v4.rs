@@ -33,6 +33,12 @@ fn build(heap: &Heap, generation: u32, policy: &Policy, entries: &[Entry]) {
     }
 }
 
+/// The same at once, over whatever there was.
+fn fill(heap: &Heap, generation: u32, policy: &Policy, entries: &[Entry]) {
+    let entries = entries.iter().map(|entry| (network(entry), entry.length as u8, entry.class));
+    v4::fill(heap, generation, policy, entries).unwrap();
+}
+
 /// Mostly within a few /16s, at the ends of the address space too, so that entries nest and meet.
 fn any_address() -> impl Strategy<Value = u32> {
     let net = prop_oneof![
@@ -111,6 +117,11 @@ proptest! {
         agree_at_ends(&heap, 1, &policies[1], &others, &Oracle::new(&others))?;
         build(&heap, 0, &policies[0], &others);
         agree_at_ends(&heap, 0, &policies[0], &entries, &Oracle::new(&others))?;
+        for set in [&entries, &others] {
+            fill(&heap, 0, &policies[1], set);
+            agree_at_ends(&heap, 0, &policies[1], &entries, &Oracle::new(set))?;
+            agree_at_ends(&heap, 0, &policies[1], &others, &Oracle::new(set))?;
+        }
     }
 }
 

@@ -181,7 +181,7 @@ impl Kernel {
         let pins = Pins::new(Path::new("/sys/fs/bpf"));
         pins.create()?;
         let mut datapath = Datapath::open(&pins, pins.lock()?, SIZES, 8)?;
-        datapath.publish(&policy, &merged, &classes, SIZES)?;
+        datapath.publish(&policy, &merged, &classes)?;
         let memory = Mapped::open(&pins)?;
         let seed = Global::load(&memory).context("settings")?.seed;
         rules::set(&memory, seed, clock::now_us(&memory));

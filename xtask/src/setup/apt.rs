@@ -24,10 +24,7 @@ pub(super) fn install(packages: &[&str]) -> Result<()> {
         );
     }
     // A foreign archive that is out must not be in the way, so a failure counts only if it matters.
-    let update = step::run(
-        "reading the package lists",
-        apt_get().args(["--option=APT::Update::Error-Mode=any", "update"]),
-    );
+    let update = update();
     let known: Vec<_> = packages.iter().copied().filter(|package| has_candidate(package)).collect();
     if known.len() < packages.len() {
         update?;
@@ -37,6 +34,11 @@ pub(super) fn install(packages: &[&str]) -> Result<()> {
     }
     let words = ["--option=DPkg::Lock::Timeout=120", "--no-install-recommends", "install", "--yes"];
     step::run(&format!("installing {}", known.join(", ")), apt_get().args(words).args(&known))
+}
+
+/// Reads the package lists anew.
+pub(super) fn update() -> Result<()> {
+    step::run("reading the package lists", apt_get().args(["--option=APT::Update::Error-Mode=any", "update"]))
 }
 
 /// Returns `apt-get`, run by root and without questions.

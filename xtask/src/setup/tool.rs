@@ -13,24 +13,41 @@ struct Program {
     version: &'static str,
 }
 
+/// Programs of the distribution.
+pub(super) struct Programs(&'static [Program]);
+
 /// What the demonstration and the network tests call.
-const PROGRAMS: [Program; 2] = [
+pub(super) const RUN: Programs = Programs(&[
     Program { name: "ip", package: "iproute2", version: "-V" },
     Program { name: "bpftool", package: "bpftool", version: "version" },
-];
+]);
 
-/// Returns the packages of the programs that are missing.
-pub(super) fn packages() -> Vec<&'static str> {
-    PROGRAMS
-        .iter()
-        .filter(|program| sh::find(program.name).is_none())
-        .map(|program| program.package)
-        .collect()
-}
+/// What boots other kernels, and reads their modules.
+pub(super) const KERNELS: Programs = Programs(&[
+    Program { name: "qemu-system-x86_64", package: "qemu-system-x86", version: "--version" },
+    Program { name: "xz", package: "xz-utils", version: "--version" },
+]);
 
-/// Finds the programs of the distribution.
-pub(super) fn run_time() -> Result<Vec<Found>> {
-    PROGRAMS.iter().map(Program::found).collect()
+/// What the benchmark compares weir with, and what it takes to set that up.
+pub(super) const PEERS: Programs = Programs(&[
+    Program { name: "nft", package: "nftables", version: "--version" },
+    Program { name: "ipset", package: "ipset", version: "--version" },
+    Program { name: "iptables", package: "iptables", version: "--version" },
+    Program { name: "xdp-filter", package: "xdp-tools", version: "--version" },
+    Program { name: "ethtool", package: "ethtool", version: "--version" },
+]);
+
+impl Programs {
+    /// Returns the packages of those that are missing.
+    pub(super) fn packages(&self) -> Vec<&'static str> {
+        let missing = self.0.iter().filter(|program| sh::find(program.name).is_none());
+        missing.map(|program| program.package).collect()
+    }
+
+    /// Finds them.
+    pub(super) fn find(&self) -> Result<Vec<Found>> {
+        self.0.iter().map(Program::found).collect()
+    }
 }
 
 impl Program {

@@ -14,6 +14,7 @@ struct Home {
 const DATAPATH: &str = "agent/src/datapath";
 const KERNEL: &str = "ebpf/src";
 const TESTS: &str = "tests";
+const BENCH_KERNEL: &str = "tests/bench/ebpf";
 
 const HOMES: [Home; 9] = [
     Home {
@@ -27,14 +28,14 @@ const HOMES: [Home; 9] = [
         rule: "kernel crates stay in the kernel program",
         names: &["aya_ebpf"],
         scope: &[],
-        homes: &[KERNEL],
+        homes: &[KERNEL, BENCH_KERNEL],
         mend: "move this to ebpf/src",
     },
     Home {
         rule: "one build of the kernel program",
         names: &["aya_build"],
         scope: &[],
-        homes: &["agent/build.rs"],
+        homes: &["agent/build.rs", "tests/bench/build.rs"],
         mend: "use the object that agent/build.rs embeds",
     },
     Home {
@@ -155,8 +156,16 @@ mod tests {
             ["agent/src/datapath.rs", "agent/src/datapath/load.rs", "tests/src/kernel.rs", "README.md"];
         holds("use aya::Ebpf;", &["agent/src/app.rs", "common/src/map.rs", "xtask/src/main.rs"], &good);
         holds("// aya::Ebpf", &[], &["agent/src/app.rs"]);
-        holds("use aya_ebpf::maps;", &["common/src/map.rs"], &["ebpf/src/maps.rs"]);
-        holds("use aya_build::Toolchain;", &["agent/src/app.rs"], &["agent/build.rs"]);
+        holds(
+            "use aya_ebpf::maps;",
+            &["common/src/map.rs"],
+            &["ebpf/src/maps.rs", "tests/bench/ebpf/src/bin/driver.rs"],
+        );
+        holds(
+            "use aya_build::Toolchain;",
+            &["agent/src/app.rs", "tests/bench/src/main.rs"],
+            &["agent/build.rs", "tests/bench/build.rs"],
+        );
     }
 
     #[test]

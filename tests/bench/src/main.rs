@@ -1,0 +1,84 @@
+//! `cargo xtask bench`: weir beside what it is compared with, on this machine, in one run.
+//!
+//! Numbers of one run are compared with each other and with nothing else: what is measured takes
+//! turns, round by round, so that whatever else the machine does meets all alike.
+#![expect(clippy::print_stdout, clippy::print_stderr, reason = "a command line for people and for CI")]
+
+/// What is measured, case by case.
+mod case;
+/// What a case found, and what was aimed at.
+mod finding;
+/// Lists of addresses.
+mod data;
+/// Programs that run as the packet of a test.
+mod driver;
+/// A sender and somebody who filters, with a cable between them.
+mod stand;
+/// Filters that come with the distribution.
+mod peers;
+/// weir as it is: its own object, loaded and published by its own code.
+mod ours;
+/// The textbook program.
+mod textbook;
+/// Taking turns.
+mod rounds;
+/// Medians and quartiles.
+mod stats;
+
+use std::process::ExitCode;
+
+use anyhow::{Result, ensure};
+use clap::Parser;
+use weir_tests::namespace::Namespace;
+
+use case::{Case, Settings};
+
+/// Measure weir beside what it is compared with.
+#[derive(Debug, Parser)]
+#[command(name = "weir-bench")]
+struct Args {
+    /// What to measure.
+    #[arg(value_enum, default_values_t = [Case::All])]
+    cases: Vec<Case>,
+    /// Few rounds and short ones: whether it works, not how fast it is.
+    #[arg(long)]
+    quick: bool,
+    /// Print one JSON object a line instead of a table.
+    #[arg(long)]
+    json: bool,
+    /// Rounds of each case.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
+    rounds: Option<u32>,
+}
+
+fn main() -> ExitCode {
+    match run(&Args::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: &Args) -> Result<()> {
+    ensure!(nix::unistd::geteuid().is_root(), "namespaces and XDP need root");
+    let settings = Settings::new(args.quick, args.rounds);
+    case::stay_on_one_cpu()?;
+    let mut findings = Vec::new();
+    for case in Case::chosen(&args.cases) {
+        eprintln!("bench: {}", case.says());
+        // Each in a namespace of its own, so that nothing is left for the next.
+        let found = Namespace::new()?.run(|| case.run(&settings))?;
+        if args.json {
+            for finding in &found {
+                println!("{}", finding.json());
+            }
+        }
+        findings.extend(found);
+    }
+    if !args.json {
+        print!("{}", finding::tables(&findings));
+    }
+    Ok(())
+}

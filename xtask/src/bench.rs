@@ -1,0 +1,58 @@
+//! Measures weir beside what it is compared with: sets up what that takes, builds `weir-bench`
+//! (`tests/bench`) and runs it as root.
+
+use std::{ffi::OsString, path::PathBuf, process::Stdio};
+
+use anyhow::{Context as _, Result, ensure};
+
+use crate::{
+    setup::{self, Need},
+    sh,
+};
+
+/// What the benchmark is told; `cargo xtask bench -- --help` lists it.
+#[derive(Clone, Debug, clap::Args)]
+#[command(disable_help_flag = true)]
+pub(crate) struct Args {
+    /// Cases and options of the benchmark: table, verdict, live, limiter, load, flood, upgrade or all;
+    /// --quick, --json, --report DIR, --help.
+    #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+    arguments: Vec<OsString>,
+}
+
+/// Runs the benchmark.
+pub(crate) fn run(args: &Args) -> Result<()> {
+    setup::ensure(&[Need::Build, Need::Run, Need::Bench])?;
+    let program = build()?;
+    let mut command = if sh::is_root() {
+        sh::command("env")
+    } else {
+        let mut path = OsString::from("PATH=");
+        path.push(sh::path());
+        let mut sudo = sh::command("sudo");
+        sudo.arg("env").arg(path);
+        sudo
+    };
+    // Where the user is: the folder of a report is meant from there.
+    command.current_dir(".").arg(program).args(&args.arguments);
+    let status = command.status().context("run the benchmark")?;
+    ensure!(status.success(), "the benchmark failed ({status})");
+    Ok(())
+}
+
+/// Builds the benchmark and the agent that it runs, and returns where the former is.
+fn build() -> Result<PathBuf> {
+    eprintln!("bench: building (release)");
+    let mut cargo = sh::command("cargo");
+    cargo.args(["build", "--release", "--locked", "--quiet", "--package", "weir", "--package", "weir-bench"]);
+    cargo.arg("--message-format=json-render-diagnostics").stdin(Stdio::null()).stderr(Stdio::inherit());
+    let output = cargo.output().with_context(|| format!("run `{}`", sh::line(&cargo)))?;
+    ensure!(output.status.success(), "`{}` failed ({})", sh::line(&cargo), output.status);
+    let messages = String::from_utf8(output.stdout).context("read what cargo says")?;
+    let executable = messages.lines().find_map(|line| {
+        let message: serde_json::Value = serde_json::from_str(line).ok()?;
+        let path = message["executable"].as_str()?;
+        (message["target"]["name"] == "weir-bench").then(|| PathBuf::from(path))
+    });
+    executable.context("cargo has built no benchmark")
+}
