@@ -5,8 +5,12 @@
 
 /// From configuration and lists to a policy.
 mod build;
+/// Interfaces that go and come back.
+mod interfaces;
 /// Signals, and systemd.
 mod signals;
+/// The metrics page, and the reader of events.
+mod tasks;
 
 use std::{
     io,
@@ -21,14 +25,14 @@ use tokio::{
     net::TcpListener,
     runtime,
     sync::{mpsc, watch},
-    task::{self, JoinSet},
-    time::{sleep, timeout},
+    task,
+    time::{MissedTickBehavior, interval, sleep, timeout},
 };
-use weir_common::{ABI_VERSION, event::Event};
+use weir_common::ABI_VERSION;
 
 use crate::{
     config::{Config, ConfigError, Enforce},
-    datapath::{Attached, Datapath, DatapathError, Pins, pins::Lock},
+    datapath::{Attached, Datapath, DatapathError, Pins, pins::Lock, watch::InterfaceWatch},
     feed::{Feed, watch::Watch},
     policy::{
         classes::{Classes, TooManyClasses},
@@ -36,17 +40,17 @@ use crate::{
         limits::{self, LimitNumbers},
     },
     record::{FeedRecord, LimitRecord, Record, TableRecord, seconds},
-    telemetry::{
-        metrics::{Metrics, View},
-        server::{self, Pages},
-    },
+    telemetry::metrics::{Metrics, View},
 };
 
 use build::{Built, build, sizes};
+use interfaces::Trouble;
 use signals::{Signals, tell_systemd};
 
 /// Changes of lists that come within this time are one: writers touch a file more than once.
 const SETTLE: Duration = Duration::from_millis(100);
+/// How often interfaces are looked at, should the kernel not have told of a change.
+const LOOK: Duration = Duration::from_secs(3);
 /// How long a stop may take before what is left is abandoned.
 const DRAIN: Duration = Duration::from_secs(5);
 
@@ -123,6 +127,7 @@ struct App {
     numbers: LimitNumbers,
     datapath: Datapath,
     interfaces: Vec<Attached>,
+    trouble: Trouble,
 }
 
 impl App {
@@ -132,6 +137,7 @@ impl App {
         let listener =
             TcpListener::bind(address).await.map_err(|error| AppError::Listen { address, error })?;
         let signals = Signals::new().map_err(system("listen for signals"))?;
+        let interfaces = InterfaceWatch::new().map_err(system("watch interfaces"))?;
         let (watch, changes) =
             Watch::new().map_err(|error| system("watch lists")(io::Error::other(error.to_string())))?;
         let (mut app, view) = task::block_in_place(|| Self::start(places, config, lock, watch))?;
@@ -139,7 +145,7 @@ impl App {
         let (stop, stopped) = watch::channel(());
         let mut tasks = app.spawn(&metrics, listener, stopped)?;
         tell_systemd(&[NotifyState::Ready]);
-        app.serve(&metrics, signals, changes).await;
+        app.serve(&metrics, signals, changes, interfaces).await;
         tell_systemd(&[NotifyState::Stopping]);
         drop(stop);
         if timeout(DRAIN, async { while tasks.join_next().await.is_some() {} }).await.is_err() {
@@ -166,8 +172,8 @@ impl App {
         let built_in = building.elapsed();
         let sizes = sizes(&config, built.demand);
         let datapath = Datapath::open(&places.pins, lock, sizes, config.events_per_second)?;
-        let mut app =
-            Self { places, config, feeds, watch, classes, numbers, datapath, interfaces: Vec::new() };
+        let (interfaces, trouble) = (Vec::new(), Trouble::default());
+        let mut app = Self { places, config, feeds, watch, classes, numbers, datapath, interfaces, trouble };
         if !known {
             // Numbers of an agent before are not known, so its counts cannot be attributed.
             app.datapath.counters()?.reset_classes()?;
@@ -176,50 +182,22 @@ impl App {
         let publication = app.datapath.publish(&built.policy, &built.merged, &app.classes)?;
         let took = built_in + publishing.elapsed();
         app.interfaces = app.datapath.attach(&app.config.interfaces)?;
-        for Attached { interface, mode, refused, .. } in &app.interfaces {
-            tracing::info!(interface, ?mode, refused, "attached");
-        }
+        app.interfaces.iter().for_each(interfaces::tell);
         let view = app.view(&built, publication, took);
         app.report(&view, app.datapath.adopted());
         Ok((app, view))
     }
 
-    fn spawn(
-        &mut self,
-        metrics: &Arc<Metrics>,
-        listener: TcpListener,
-        mut stopped: watch::Receiver<()>,
-    ) -> Result<JoinSet<()>, AppError> {
-        let mut tasks = JoinSet::new();
-        let pages = Pages { metrics: Arc::clone(metrics), pins: self.places.pins.clone() };
-        let mut stop_server = stopped.clone();
-        tasks.spawn(async move {
-            let stop = async move { _ = stop_server.changed().await };
-            if let Err(error) = server::serve(listener, pages, stop).await {
-                tracing::error!(%error, "the metrics listener ended");
-            }
-        });
-        let events = self.datapath.take_events()?;
-        let counter = Arc::clone(metrics);
-        tasks.spawn(async move {
-            let take = |event: Event| {
-                counter.events.fetch_add(1, Relaxed);
-                log(&event);
-            };
-            tokio::select! {
-                result = events.run(take) => {
-                    if let Err(error) = result {
-                        tracing::error!(%error, "the event reader ended");
-                    }
-                }
-                _ = stopped.changed() => {}
-            }
-        });
-        Ok(tasks)
-    }
-
     /// Waits for what changes the policy, until told to stop.
-    async fn serve(&mut self, metrics: &Metrics, mut signals: Signals, mut changes: mpsc::Receiver<()>) {
+    async fn serve(
+        &mut self,
+        metrics: &Metrics,
+        mut signals: Signals,
+        mut changes: mpsc::Receiver<()>,
+        mut interfaces: InterfaceWatch,
+    ) {
+        let mut look = interval(LOOK);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 _ = signals.terminate.recv() => return,
@@ -235,6 +213,8 @@ impl App {
                     _ = changes.try_recv();
                     task::block_in_place(|| self.refresh(metrics));
                 }
+                () = interfaces.changed() => task::block_in_place(|| self.mend(metrics)),
+                _ = look.tick() => task::block_in_place(|| self.mend(metrics)),
             }
         }
     }
@@ -264,6 +244,8 @@ impl App {
         } else {
             metrics.reloads_refused.fetch_add(1, Relaxed);
             (self.config, self.feeds) = (old_config, old_feeds);
+            // It may have come as far as to change some of the interfaces.
+            self.attach_as_before(metrics);
         }
     }
 
@@ -345,7 +327,8 @@ impl App {
             conflicts: built.conflicts.clone(),
             tables: vec![table("ipv4", built.demand.v4, room.v4), table("ipv6", built.demand.v6, room.v6)],
         };
-        View { record, interfaces: self.interfaces.clone(), publish_seconds: took.as_secs_f64() }
+        let (interfaces, missing) = (self.interfaces.clone(), self.missing());
+        View { record, interfaces, missing, publish_seconds: took.as_secs_f64() }
     }
 
     /// Says what is in force, and leaves the record of it.
@@ -376,16 +359,4 @@ impl App {
                 "cannot write the record; enforcement goes on, but `weir explain` will not know the names");
         }
     }
-}
-
-/// One packet is no news, and its source is somebody: nothing above `debug`.
-fn log(event: &Event) {
-    tracing::debug!(
-        source = %event.source(),
-        reason = event.reason,
-        outcome = event.outcome,
-        port = event.destination_port,
-        protocol = event.protocol,
-        "packet"
-    );
 }

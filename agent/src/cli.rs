@@ -291,7 +291,7 @@ struct Unloaded {
 
 fn unload(pins: &Pins, state: &Path, format: Format) -> Result<(), CliError> {
     let agent_running = pins.locked();
-    let was_loaded = pins.exist();
+    let was_loaded = pins.exist() || !pins.others().is_empty();
     let detached = pins.remove()?;
     Record::remove(state);
     output::print(format, &Unloaded { was_loaded, detached, agent_running }, |unloaded| {

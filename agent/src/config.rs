@@ -90,13 +90,28 @@ pub struct Interface {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
-    /// In the driver if it can, else in the stack.
+    /// The first of the others that the interface takes.
     #[default]
     Auto,
     /// In the driver, before the kernel spends a socket buffer.
     Native,
     /// In the stack; works with every driver, at two to three times the cost.
     Generic,
+    /// Behind XDP and GRO, at the price of a socket buffer; beside any other program.
+    Tcx,
+}
+
+impl Mode {
+    /// Returns the name used in configuration, metrics and output.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Native => "native",
+            Self::Generic => "generic",
+            Self::Tcx => "tcx",
+        }
+    }
 }
 
 /// A service that limits can stand on.

@@ -1,8 +1,10 @@
 //! The only door to the kernel.
 //!
-//! Program, maps and links are pinned, so the kernel enforces on whatever becomes of the agent. A
+//! Programs, maps and links are pinned, so the kernel enforces on whatever becomes of the agent. A
 //! new agent adopts what it finds: it keeps the maps that fit, publishes its policy into them, and
 //! replaces the program under each link, so that no packet passes unfiltered and no debt is lost.
+//! The same happens when a list outgrows its table: larger maps are made, filled, and put under the
+//! links.
 
 /// What the kernel can do.
 pub mod probe;
@@ -14,10 +16,20 @@ pub mod memory;
 mod load;
 /// The clock of the limiter, seen from userspace.
 pub mod clock;
-/// Which XDP program an interface has, from the kernel.
+/// What the kernel tells of an interface.
 mod query;
+/// The name of an interface's driver.
+mod driver;
+/// Why a program cannot be attached, in plain words.
+mod refusal;
+/// bpf_link, through bpf(2).
+mod link;
+/// Where the packets of an interface are counted.
+mod slot;
 /// Links to interfaces.
 pub mod attach;
+/// Tells when interfaces come and go.
+pub mod watch;
 /// Waits until no packet is judged by what was in force before.
 mod grace;
 /// Bans and manual rules.
@@ -27,10 +39,15 @@ pub mod counters;
 /// Sampled packets, as they come.
 pub mod events;
 
-use std::{io, path::PathBuf};
+use std::{
+    collections::BTreeMap,
+    io,
+    path::PathBuf,
+    time::{Duration, Instant},
+};
 
-pub use attach::Attached;
-use aya::Ebpf;
+pub use attach::{Attached, Change};
+use nix::net::if_::if_nametoindex;
 pub use pins::Pins;
 use weir_common::{
     control::{self, Seed},
@@ -38,19 +55,26 @@ use weir_common::{
     map::{Map, Sizes},
 };
 
-use self::{counters::Counters, events::Events, memory::Mapped, pins::Lock};
+use self::{attach::Attacher, counters::Counters, events::Events, load::Loaded, memory::Mapped, pins::Lock};
 use crate::{
     config,
     policy::{Policy, classes::Classes, compile, merge::Merged},
 };
 
-/// The program and its maps, loaded and pinned.
+/// How long it takes until an interface is tried again that could not be attached: to find out who
+/// stands in the way costs more than to look whether somebody does.
+const RETRY: Duration = Duration::from_secs(30);
+
+/// The programs and their maps, loaded and pinned.
 pub struct Datapath {
-    ebpf: Ebpf,
-    memory: Mapped,
-    sizes: Sizes,
-    adopted: bool,
+    loaded: Loaded,
     pins: Pins,
+    /// What was attached last, for when the programs have to be loaded anew.
+    interfaces: Vec<config::Interface>,
+    /// Counter slots of interfaces, also of those that are gone: they may come back.
+    slots: BTreeMap<String, u32>,
+    /// Interfaces that could not be attached again: under which index, and when that was tried.
+    refused: BTreeMap<String, (u32, Instant)>,
     // Held as long as this agent lives.
     _lock: Lock,
 }
@@ -112,6 +136,14 @@ pub enum DatapathError {
         /// Every mode that was tried, and why it was refused.
         reason: String,
     },
+    /// The tables are too small and cannot grow.
+    #[error("{full}; larger tables cannot be had: {error}")]
+    Grow {
+        /// What does not fit.
+        full: Box<DatapathError>,
+        /// Why it cannot be made to.
+        error: Box<DatapathError>,
+    },
     /// The policy does not become lines.
     #[error(transparent)]
     Compile(#[from] compile::CompileError),
@@ -130,47 +162,114 @@ pub fn object() -> &'static [u8] {
 }
 
 impl Datapath {
-    /// Loads the program with maps of at least `sizes`, or adopts the maps that are pinned. Nothing
+    /// Loads the programs with maps of at least `sizes`, or adopts the maps that are pinned. Nothing
     /// is attached yet, and what is attached goes on as it was.
     ///
     /// # Errors
     /// [`DatapathError`]
     pub fn open(pins: &Pins, lock: Lock, sizes: Sizes, events_per_second: u32) -> Result<Self> {
         probe::check()?;
-        load::open(pins, lock, sizes, events_per_second)
+        let mut loaded = load::open(pins, sizes, events_per_second)?;
+        loaded.commit(pins)?;
+        Ok(Self {
+            loaded,
+            pins: pins.clone(),
+            interfaces: Vec::new(),
+            slots: BTreeMap::new(),
+            refused: BTreeMap::new(),
+            _lock: lock,
+        })
     }
 
     /// Returns the sizes of the maps.
     #[must_use]
     pub fn sizes(&self) -> Sizes {
-        self.sizes
+        self.loaded.sizes
     }
 
     /// Returns true if the policy maps, and so their counters, were there before this agent.
     #[must_use]
     pub fn adopted(&self) -> bool {
-        self.adopted
+        self.loaded.adopted
     }
 
     /// Returns the maps as lines.
     #[must_use]
     pub fn memory(&self) -> &Mapped {
-        &self.memory
+        &self.loaded.memory
     }
 
-    /// Puts a policy in force: writes the generation that is not, then flips. Where it fails the
-    /// old one stays. Returns the number of the publication.
+    /// Puts a policy in force: writes the generation that is not, then flips. Makes larger tables first
+    /// where it outgrows those in force. Where it fails the old policy stays. Returns the number of
+    /// the publication.
     ///
     /// # Errors
-    /// [`DatapathError::Compile`] where it does not fit.
+    /// [`DatapathError::Compile`] where it does not fit, [`DatapathError::Grow`] where room for it
+    /// cannot be made.
     pub fn publish(&mut self, policy: &Policy, merged: &Merged, classes: &Classes) -> Result<u64> {
-        let next = 1 - control::generation(&self.memory);
-        let seed = random_seed()?;
-        compile::write(&self.memory, next, self.sizes, seed, policy, merged, classes)?;
-        let line = self.memory.line(Map::Control, 0).ok_or(compile::CompileError::Memory)?;
-        control::publish(line, next);
+        let compiled = Compiled { policy, merged, classes };
+        let sizes = compile::grown(self.sizes(), compile::Demand::of(merged));
+        let mut refused = None;
+        if sizes != self.sizes() {
+            match self.grow(sizes, &compiled) {
+                Ok(publication) => return Ok(publication),
+                Err(error) => refused = Some(error),
+            }
+        }
+        // Tables hold more than they are meant for, at the price of speed.
+        match (compiled.publish(&self.loaded), refused) {
+            (Ok(publication), Some(error)) => {
+                tracing::warn!(%error, "the tables are fuller than they should be, and cannot grow");
+                Ok(publication)
+            }
+            (Err(DatapathError::Compile(full)), refused) => self.make_room(full, refused, &compiled),
+            (result, _) => result,
+        }
+    }
+
+    /// Tries again with the table doubled that was full.
+    fn make_room(
+        &mut self,
+        full: compile::CompileError,
+        refused: Option<DatapathError>,
+        compiled: &Compiled<'_>,
+    ) -> Result<u64> {
+        let error = match (refused, compile::doubled(self.sizes(), &full)) {
+            (Some(error), _) => error,
+            (None, None) => return Err(full.into()),
+            (None, Some(sizes)) => match self.grow(sizes, compiled) {
+                Ok(publication) => return Ok(publication),
+                Err(error) => error,
+            },
+        };
+        Err(DatapathError::Grow { full: Box::new(full.into()), error: Box::new(error) })
+    }
+
+    /// Makes larger policy maps, puts the policy into them, and then programs over them under the
+    /// links. Buckets and counters stay the same maps. Until its link is updated an interface is
+    /// judged by the old program over the old maps.
+    fn grow(&mut self, sizes: Sizes, compiled: &Compiled<'_>) -> Result<u64> {
+        let started = Instant::now();
+        let made = load::grow(&self.pins, &self.loaded.memory, sizes)
+            .and_then(|loaded| Ok((compiled.publish(&loaded)?, loaded)))
+            .and_then(|(publication, mut loaded)| loaded.commit(&self.pins).map(|()| (publication, loaded)));
+        let (publication, loaded) = match made {
+            Ok(made) => made,
+            Err(error) => {
+                pins::remove_tree(&self.pins.new_maps())?;
+                return Err(error);
+            }
+        };
+        self.loaded = loaded;
+        tracing::info!(?sizes, seconds = started.elapsed().as_secs_f64(), "the tables have grown");
+        // The new policy is what is enforced from here on; what cannot be updated now is mended later.
+        for interface in self.interfaces.clone() {
+            if let Some(Change::Refused(error)) = self.attacher()?.mend(&interface, None, &[]) {
+                tracing::error!(error, "an interface still has the policy of before");
+            }
+        }
         grace::wait();
-        Ok(control::publications(line))
+        Ok(publication)
     }
 
     /// Attaches to these interfaces and no others; those that are attached get the new program
@@ -180,13 +279,48 @@ impl Datapath {
     /// [`DatapathError::Attach`] names the interface and every refusal. Interfaces before it in the
     /// list stay attached.
     pub fn attach(&mut self, interfaces: &[config::Interface]) -> Result<Vec<Attached>> {
-        attach::attach(&mut self.ebpf, &self.memory, &self.pins, interfaces)
+        let attached = self.attacher()?.attach(interfaces)?;
+        self.interfaces = interfaces.to_vec();
+        Ok(attached)
+    }
+
+    /// Looks whether the program is where it was attached, and attaches it again where it is not:
+    /// interfaces go and come back. Returns what has changed. Nothing does once everything has been
+    /// unloaded.
+    ///
+    /// # Errors
+    /// [`DatapathError::Load`] where the programs cannot be had.
+    pub fn mend(&mut self, known: &[Attached]) -> Result<Vec<(String, Change)>> {
+        if !self.pins.exist() {
+            return Ok(Vec::new());
+        }
+        let index = |interface: &config::Interface| if_nametoindex(interface.name.as_str()).unwrap_or(0);
+        let present: Vec<_> = self.interfaces.iter().map(index).collect();
+        let mut changes = Vec::new();
+        for (interface, &ifindex) in self.interfaces.clone().iter().zip(&present) {
+            let again = |&(refused, tried): &(u32, Instant)| refused != ifindex || tried.elapsed() > RETRY;
+            if !self.refused.get(&interface.name).is_none_or(again) {
+                continue;
+            }
+            self.refused.remove(&interface.name);
+            let known = known.iter().find(|known| known.interface == interface.name);
+            let Some(change) = self.attacher()?.mend(interface, known, &present) else { continue };
+            if matches!(change, Change::Refused(_)) {
+                self.refused.insert(interface.name.clone(), (ifindex, Instant::now()));
+            }
+            changes.push((interface.name.clone(), change));
+        }
+        Ok(changes)
+    }
+
+    fn attacher(&mut self) -> Result<Attacher<'_>> {
+        Attacher::new(&self.loaded, &self.pins, &mut self.slots)
     }
 
     /// Sets how many events a CPU may send in a second.
     pub fn set_events_per_second(&self, events_per_second: u32) {
         if let (Some(global), Some(line)) =
-            (control::Global::load(&self.memory), self.memory.line(Map::Control, 0))
+            (control::Global::load(self.memory()), self.memory().line(Map::Control, 0))
         {
             control::Global { events_per_second, ..global }.store(line);
         }
@@ -200,21 +334,42 @@ impl Datapath {
         Counters::open(&self.pins)
     }
 
-    /// Takes the ring buffer. Only the first call gets it.
+    /// Opens the ring buffer.
     ///
     /// # Errors
     /// [`DatapathError::Map`] where it cannot be mapped.
-    pub fn take_events(&mut self) -> Result<Events> {
-        Events::open(&mut self.ebpf)
+    pub fn events(&self) -> Result<Events> {
+        Events::open(&self.pins)
     }
 }
 
 impl std::fmt::Debug for Datapath {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Datapath")
-            .field("sizes", &self.sizes)
+            .field("sizes", &self.sizes())
             .field("pins", &self.pins)
             .finish_non_exhaustive()
+    }
+}
+
+/// A policy about to become lines.
+struct Compiled<'p> {
+    policy: &'p Policy,
+    merged: &'p Merged,
+    classes: &'p Classes,
+}
+
+impl Compiled<'_> {
+    /// Writes the generation that is not in force, and flips.
+    fn publish(&self, loaded: &Loaded) -> Result<u64> {
+        let Self { policy, merged, classes } = self;
+        let memory = &loaded.memory;
+        let next = 1 - control::generation(memory);
+        compile::write(memory, next, loaded.sizes, random_seed()?, policy, merged, classes)?;
+        let line = memory.line(Map::Control, 0).ok_or(compile::CompileError::Memory)?;
+        control::publish(line, next);
+        grace::wait();
+        Ok(control::publications(line))
     }
 }
 

@@ -1,17 +1,20 @@
 //! What is attached and counted. Read from the pins, so it works whether an agent runs or not.
 
-use std::{fmt::Write as _, path::Path};
+use std::{
+    fmt::Write as _,
+    path::{Path, PathBuf},
+};
 
 use nix::net::if_::if_nametoindex;
 use serde::Serialize;
 use weir_common::{control, line::Memory as _, map::Map};
 
 use crate::{
+    config::Mode,
     datapath::{DatapathError, Pins, attach, counters::Counters, memory::Mapped, probe},
     output::table,
     policy::protect::{self, Conflicts},
     record::{FeedRecord, Record, TableRecord},
-    telemetry::metrics,
 };
 
 /// The state of the host.
@@ -21,6 +24,9 @@ pub struct Status {
     pub loaded: bool,
     /// An agent is at work.
     pub agent: bool,
+    /// Other versions that have something pinned.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub other_versions: Vec<String>,
     /// The kernel, and what weir does without on it.
     pub kernel: probe::Support,
     /// `enforce` or `shadow`.
@@ -45,7 +51,7 @@ pub struct Status {
 pub struct Interface {
     /// Its name.
     pub interface: String,
-    /// `native` or `generic`; nothing if the interface is gone.
+    /// `native`, `generic` or `tcx`; nothing if the interface is gone.
     pub mode: Option<&'static str>,
 }
 
@@ -71,10 +77,13 @@ pub struct Packets {
 /// # Errors
 /// [`DatapathError`] where pins are there but cannot be read.
 pub fn read(pins: &Pins, state: &Path) -> Result<Status, DatapathError> {
+    let name = |path: &PathBuf| path.file_name().map(|name| name.to_string_lossy().into_owned());
+    let other_versions: Vec<_> = pins.others().iter().filter_map(name).collect();
     if !pins.exist() {
         return Ok(Status {
             loaded: false,
-            agent: false,
+            agent: pins.locked(),
+            other_versions,
             kernel: probe::look(),
             enforce: None,
             publication: 0,
@@ -115,12 +124,16 @@ pub fn read(pins: &Pins, state: &Path) -> Result<Status, DatapathError> {
     Ok(Status {
         loaded: true,
         agent: pins.locked(),
+        other_versions,
         kernel: probe::look(),
         enforce: record.as_ref().map(|record| record.enforce),
         publication,
         interfaces: linked
             .into_iter()
-            .map(|interface| Interface { mode: attach::mode_of(&interface).map(metrics::mode), interface })
+            .map(|interface| Interface {
+                mode: attach::mode_of(pins, &interface).map(Mode::as_str),
+                interface,
+            })
             .collect(),
         feeds: record.as_ref().map(|record| record.feeds.clone()).unwrap_or_default(),
         conflicts: record.as_ref().map(|record| record.conflicts.clone()).unwrap_or_default(),
@@ -140,6 +153,13 @@ fn kernel(support: &probe::Support) -> String {
 /// Returns the state in words.
 #[must_use]
 pub fn text(status: &Status) -> String {
+    if !status.loaded && !status.other_versions.is_empty() {
+        let versions = status.other_versions.join(", ");
+        return format!(
+            "the layout of another version ({versions}) is loaded and enforces; `weir run` takes over from it, \
+             `weir unload` removes it\n"
+        );
+    }
     if !status.loaded {
         return "weir is not loaded; start it with `weir run --config FILE`\n".to_owned();
     }

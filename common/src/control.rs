@@ -11,7 +11,8 @@ use crate::{
 };
 
 const INTERFACE_LINE: u32 = 1;
-const POLICY_LINE: u32 = 3;
+/// First line of a policy. What stands before is of no generation, and outlives maps that are remade.
+pub const POLICY_LINE: u32 = 3;
 const LINES_PER_POLICY: u32 = 4;
 /// Lines of the control map.
 pub const LINES: u32 = POLICY_LINE + crate::map::GENERATIONS * LINES_PER_POLICY;

@@ -174,7 +174,9 @@ pub const SCRATCH: &str = "SCRATCH";
 pub const EVENTS: &str = "EVENTS";
 /// Size of the ring buffer in bytes: 4096 events.
 pub const EVENTS_BYTES: u32 = 256 * 1024;
-/// Name of the program.
+/// Name of the XDP program.
 pub const PROGRAM: &str = "weir";
+/// Name of the TCX program.
+pub const TCX_PROGRAM: &str = "weir_tcx";
 /// Name of the program that tells jiffies.
 pub const CLOCK_PROGRAM: &str = "weir_clock";

@@ -2,7 +2,7 @@
 
 use core::hint::black_box;
 
-use aya_ebpf::{maps::PerCpuArray, programs::XdpContext};
+use aya_ebpf::maps::PerCpuArray;
 use weir_common::{
     class,
     control::{self, Global},
@@ -23,10 +23,8 @@ const WINDOW_SHIFT: u32 = 20;
 
 /// Counts a packet once, and sends an event if a rule spoke against it and the budget allows.
 #[inline(always)]
-pub(crate) fn count(context: &XdpContext, kernel: Kernel<'_>, case: &mut Case) {
+pub(crate) fn count(ifindex: u32, kernel: Kernel<'_>, case: &mut Case) {
     let case = black_box(case);
-    // SAFETY: the context is the one of this program.
-    let ifindex = unsafe { (*context.ctx).ingress_ifindex };
     let slot = control::interface_slot(&kernel, ifindex);
     let bytes = u64::from(case.packet.length);
     add(&COUNTERS, counter::index(slot, case.packet.family(), case.outcome, case.reason), bytes);
@@ -44,7 +42,7 @@ pub(crate) fn count(context: &XdpContext, kernel: Kernel<'_>, case: &mut Case) {
 #[inline(always)]
 fn add(counters: &PerCpuArray<Counter>, index: u32, bytes: u64) {
     let Some(counter) = counters.get_ptr_mut(index) else { return };
-    // SAFETY: a per-CPU value; XDP programs of one CPU do not interrupt each other.
+    // SAFETY: a per-CPU value; our programs do not interrupt each other on a CPU (kernel.rs).
     let counter = unsafe { &mut *counter };
     counter.packets += 1;
     counter.bytes += bytes;
@@ -54,7 +52,7 @@ fn add(counters: &PerCpuArray<Counter>, index: u32, bytes: u64) {
 #[inline(always)]
 fn tell(ifindex: u32, kernel: Kernel<'_>, case: &Case) {
     let (Some(tally), Some(global)) = (TALLY.get_ptr_mut(0), Global::load(&kernel)) else { return };
-    // SAFETY: a per-CPU value; XDP programs of one CPU do not interrupt each other.
+    // SAFETY: a per-CPU value; our programs do not interrupt each other on a CPU (kernel.rs).
     let tally = unsafe { &mut *tally };
     let time = kernel.coarse();
     let window = time >> WINDOW_SHIFT;

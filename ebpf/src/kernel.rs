@@ -3,11 +3,8 @@
 use core::arch::asm;
 
 use aya_ebpf::{
-    helpers::generated::{
-        bpf_jiffies64, bpf_ktime_get_coarse_ns, bpf_ktime_get_ns, bpf_xdp_get_buff_len, bpf_xdp_load_bytes,
-    },
+    helpers::generated::{bpf_jiffies64, bpf_ktime_get_coarse_ns, bpf_ktime_get_ns},
     maps::Array,
-    programs::XdpContext,
 };
 use weir_common::{
     control::Global,
@@ -18,10 +15,14 @@ use weir_common::{
 };
 use weir_ebpf::{Case, World};
 
-use crate::{atomic, maps};
+use crate::{atomic, context::Context, maps};
 
 /// The packet that a CPU is judging. In a map, not on the stack: see [`weir_ebpf::Case`] and
 /// [`Memory::opaque`].
+///
+/// One for both programs: XDP runs where the driver polls, TCX where the stack receives, both with
+/// bottom halves off, so on one CPU neither interrupts the other or itself. A packet that XDP passes
+/// meets TCX after the XDP program has returned.
 pub(crate) struct Scratch {
     case: Case,
     opaque: Word,
@@ -32,7 +33,7 @@ impl Scratch {
     #[inline(always)]
     pub(crate) fn get<'a>() -> Option<(&'a mut Case, Kernel<'a>)> {
         let scratch = maps::SCRATCH.get_ptr_mut(0)?;
-        // SAFETY: a per-CPU value; XDP programs of one CPU do not interrupt each other.
+        // SAFETY: a per-CPU value; our programs do not interrupt each other on a CPU, see above.
         let Self { case, opaque } = unsafe { &mut *scratch };
         Some((case, Kernel { opaque }))
     }
@@ -118,7 +119,7 @@ impl World for Kernel<'_> {
     #[inline(always)]
     fn dither(&self) -> u32 {
         let Some(tally) = maps::TALLY.get_ptr_mut(0) else { return 0 };
-        // SAFETY: a per-CPU value; XDP programs of one CPU do not interrupt each other.
+        // SAFETY: a per-CPU value; our programs do not interrupt each other on a CPU, see [`Scratch`].
         let tally = unsafe { &mut *tally };
         tally.sequence = tally.sequence.wrapping_add(1);
         (tally.sequence.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40) as u32
@@ -129,22 +130,22 @@ impl World for Kernel<'_> {
 /// IPv6 header and eight extensions of at most 2048 bytes are 16446.
 const OFFSET_MASK: usize = 0x7fff;
 
-/// The frame of an XDP context.
-pub(crate) struct Packet<'c> {
-    context: &'c XdpContext,
+/// The frame of a context.
+pub(crate) struct Packet<'c, C> {
+    context: &'c C,
     kernel: Kernel<'c>,
     start: usize,
     end: usize,
 }
 
-impl<'c> Packet<'c> {
+impl<'c, C: Context> Packet<'c, C> {
     #[inline(always)]
-    pub(crate) fn new(context: &'c XdpContext, kernel: Kernel<'c>) -> Self {
-        Self { context, kernel, start: context.data(), end: context.data_end() }
+    pub(crate) fn new(context: &'c C, kernel: Kernel<'c>) -> Self {
+        Self { context, kernel, start: context.start(), end: context.end() }
     }
 }
 
-impl Frame for Packet<'_> {
+impl<C: Context> Frame for Packet<'_, C> {
     /// Reads from the linear part, or, where that ends before, from all buffers of the frame.
     #[inline(always)]
     fn load<const N: usize>(&self, offset: u32) -> Option<[u16; N]> {
@@ -154,7 +155,7 @@ impl Frame for Packet<'_> {
             // even addresses, and the architectures of XDP load from odd ones as well.
             return Some(unsafe { *(at as *const [u16; N]) });
         }
-        load_from_buffers(self.context, offset)
+        self.context.load_from_buffers(offset)
     }
 
     #[inline(always)]
@@ -164,8 +165,7 @@ impl Frame for Packet<'_> {
 
     #[inline(always)]
     fn length(&self) -> u32 {
-        // SAFETY: the context is the one of this program.
-        unsafe { bpf_xdp_get_buff_len(self.context.ctx) as u32 }
+        self.context.length()
     }
 
     #[inline(always)]
@@ -183,12 +183,4 @@ fn bounded(length: u32) -> usize {
     // SAFETY: arithmetic on a register.
     unsafe { asm!("{0} &= 0x1ffff", inout(reg) length, options(pure, nomem, nostack)) };
     length as usize
-}
-
-#[inline(always)]
-fn load_from_buffers<const N: usize>(context: &XdpContext, offset: u32) -> Option<[u16; N]> {
-    let mut words = [0u16; N];
-    // SAFETY: the buffer is 2 * N bytes long; the helper writes all of them or fails.
-    let result = unsafe { bpf_xdp_load_bytes(context.ctx, offset, words.as_mut_ptr().cast(), 2 * N as u32) };
-    if result == 0 { Some(words) } else { None }
 }

@@ -1,4 +1,4 @@
-//! The XDP program: packet in, verdict out.
+//! The kernel programs: packet in, verdict out. One for XDP, one for TCX, and they judge alike.
 //!
 //! On the host this file is an empty program, so that one clippy run covers the whole workspace.
 #![cfg_attr(target_arch = "bpf", no_std, no_main, feature(core_intrinsics, asm_experimental_arch))]
@@ -9,6 +9,8 @@ mod account;
 #[cfg(target_arch = "bpf")]
 mod atomic;
 #[cfg(target_arch = "bpf")]
+mod context;
+#[cfg(target_arch = "bpf")]
 mod kernel;
 #[cfg(target_arch = "bpf")]
 mod maps;
@@ -16,27 +18,46 @@ mod maps;
 #[cfg(target_arch = "bpf")]
 mod program {
     use aya_ebpf::{
-        bindings::xdp_action, helpers::generated::bpf_jiffies64, macros::xdp, programs::XdpContext,
+        bindings::{TC_ACT_SHOT, tcx_action_base::TCX_NEXT, xdp_action},
+        helpers::generated::bpf_jiffies64,
+        macros::{classifier, xdp},
+        programs::{TcContext, XdpContext},
     };
     use weir_common::verdict::Verdict;
 
     use crate::{
         account,
+        context::Context,
         kernel::{Packet, Scratch},
     };
 
-    /// Judges every frame that the interface receives.
+    /// Judges every frame that the driver, or the stack in its place, receives.
     #[xdp(frags)]
     #[inline(always)] // into the entry point that the macro makes: one call less a packet
     pub(crate) fn weir(context: XdpContext) -> u32 {
-        let Some((case, kernel)) = Scratch::get() else { return xdp_action::XDP_PASS };
-        weir_ebpf::judge(&kernel, &Packet::new(&context, kernel), case);
-        account::count(&context, kernel, case);
-        // The one place where a verdict becomes an action.
-        match case.verdict() {
+        // The one place where a verdict becomes an action: here for XDP, below for TCX.
+        match verdict(&context) {
             Verdict::Pass => xdp_action::XDP_PASS,
             Verdict::Drop => xdp_action::XDP_DROP,
         }
+    }
+
+    /// Judges every frame that reaches the stack. What passes goes on to other TCX programs.
+    #[classifier]
+    #[inline(always)] // likewise
+    pub(crate) fn weir_tcx(context: TcContext) -> i32 {
+        match verdict(&context) {
+            Verdict::Pass => TCX_NEXT,
+            Verdict::Drop => TC_ACT_SHOT as i32,
+        }
+    }
+
+    #[inline(always)]
+    fn verdict(context: &impl Context) -> Verdict {
+        let Some((case, kernel)) = Scratch::get() else { return Verdict::Pass };
+        weir_ebpf::judge(&kernel, &Packet::new(context, kernel), case);
+        account::count(context.ifindex(), kernel, case);
+        case.verdict()
     }
 
     /// Returns the low half of jiffies. Never attached: the agent runs it once, to learn how the

@@ -10,6 +10,8 @@ pub mod frame;
 pub mod namespace;
 /// Frames onto an interface, and off it.
 pub mod wire;
+/// Traffic without a pause, and what of it gets past weir.
+pub mod traffic;
 /// A server, and clients of many addresses.
 pub mod service;
 /// Programs that do not outlive the test.

@@ -7,7 +7,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use weir_common::ABI_VERSION;
 use weir_tests::{
     agent::{Agent, binary},
     frame::{Frame, Sight},
@@ -117,30 +116,6 @@ fn a_second_agent_is_refused() {
     assert_eq!(output.status.code(), Some(1), "{message}");
     assert!(message.contains("another weir agent"), "{message}");
     assert_eq!(first.get("/readyz").unwrap().0, 200);
-}
-
-#[test]
-fn a_foreign_program_is_named_and_left_alone() {
-    let pair = Pair::new().unwrap();
-    let mut agent = agent(&pair);
-    // Any XDP program will do as a foreign one: ours, loaded for lo, and attached by another tool.
-    configure(&agent, "enforce", "lo", 9646);
-    agent.start().unwrap();
-    agent.stop().unwrap();
-    let program = format!("/sys/fs/bpf/weir/v{ABI_VERSION}/prog");
-    let attach = ["net", "attach", "xdp", "pinned", &program, "dev", "eth0"];
-    assert!(pair.server.command("bpftool").args(attach).status().unwrap().success());
-    let program = || {
-        let output = pair.server.command("bpftool").args(["net", "show", "dev", "eth0"]).output().unwrap();
-        String::from_utf8_lossy(&output.stdout).into_owned()
-    };
-    let before = program();
-    configure(&agent, "enforce", "eth0", 9646);
-    let output = agent.weir(&["run"]).unwrap();
-    let message = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(1), "{message}");
-    assert!(message.contains("attach eth0") && message.contains("`weir`"), "{message}");
-    assert_eq!(program(), before, "the foreign program was touched");
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! What the program costs the kernel: verified instructions, stack and map memory have a budget
+//! What the programs cost the kernel: verified instructions, stack and map memory have a budget
 //! that is raised on purpose only.
 
 use std::path::Path;
@@ -9,9 +9,9 @@ use weir::datapath::{self, Datapath, Pins};
 use weir_common::map::{Map, Sizes};
 use weir_tests::namespace::Namespace;
 
-/// Instructions that the verifier may walk through; it gives up at a million.
+/// Instructions that the verifier may walk through for each; it gives up at a million.
 const VERIFIED_MAX: u32 = 300_000;
-/// Instructions of the program itself, in bytes.
+/// Instructions of each program itself, in bytes.
 const TRANSLATED_MAX: u32 = 44_000;
 /// The opcode of atomic instructions on 64-bit words, and the operations among them that return
 /// what was in memory (Documentation/bpf/standardization/instruction-set.rst).
@@ -20,26 +20,32 @@ const COMPARE_EXCHANGE: i32 = 0xf1;
 const FETCH: i32 = 0x01;
 
 #[test]
-fn the_program_stays_within_its_budget() {
+fn the_programs_stay_within_their_budget() {
     let sizes = Sizes { v4_bits: 17, v6_bits: 14, limiter_bits: 21 };
     let namespace = Namespace::new().unwrap();
-    let (verified, translated, bytes) = namespace
+    let (programs, bytes) = namespace
         .run(|| {
             let pins = Pins::new(Path::new("/sys/fs/bpf"));
             pins.create()?;
             let _datapath = Datapath::open(&pins, pins.lock()?, sizes, 32)?;
-            let program = ProgramInfo::from_pin(pins.program())?;
+            let programs = [("xdp", pins.program()), ("tcx", pins.tcx_program())]
+                .map(|(name, pin)| (name, ProgramInfo::from_pin(pin)));
             let mut bytes = 0;
             for map in Map::ALL {
                 let info = MapInfo::from_pin(pins.map(map.name()))?;
                 bytes += u64::from(info.max_entries()) * u64::from(info.value_size());
             }
-            Ok((program.verified_instruction_count(), program.size_translated(), bytes))
+            Ok((programs, bytes))
         })
         .unwrap();
-    println!("verified {verified:?} instructions, translated {translated:?} bytes, maps {bytes} bytes");
-    assert!(verified.unwrap() <= VERIFIED_MAX, "{verified:?} instructions verified");
-    assert!(translated.unwrap() <= TRANSLATED_MAX, "{translated:?} bytes");
+    for (name, info) in programs {
+        let info = info.unwrap();
+        let (verified, translated) = (info.verified_instruction_count(), info.size_translated());
+        println!("{name}: verified {verified:?} instructions, translated {translated:?} bytes");
+        assert!(verified.unwrap() <= VERIFIED_MAX, "{name}: {verified:?} instructions verified");
+        assert!(translated.unwrap() <= TRANSLATED_MAX, "{name}: {translated:?} bytes");
+    }
+    println!("maps: {bytes} bytes");
     // 128 MB of buckets, 4 MB of bans, and twice 4 MB root, 2 MB wide, 8 MB lines, 2 MB filter, 1 MB IPv6 lines
     // and small maps.
     assert!(bytes <= 170 << 20, "{bytes} bytes of maps in the default sizes");

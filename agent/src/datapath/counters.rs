@@ -1,5 +1,7 @@
 //! Counters, added up over CPUs.
 
+use std::ops::Range;
+
 use aya::{
     maps::{Map as AyaMap, MapData, PerCpuArray, PerCpuValues},
     util::nr_cpus,
@@ -96,8 +98,17 @@ impl Counters {
     /// # Errors
     /// As [`Self::packets`].
     pub fn reset_classes(&mut self) -> Result<()> {
-        reset(&mut self.classes, map::CLASS_COUNTERS)?;
-        reset(&mut self.limits, map::LIMIT_COUNTERS)
+        reset(&mut self.classes, map::CLASS_COUNTERS, 0..counter::CLASS_COUNTERS)?;
+        reset(&mut self.limits, map::LIMIT_COUNTERS, 0..counter::LIMIT_COUNTERS)
+    }
+
+    /// Sets the counters of a slot to 0: it is about to stand for another interface.
+    ///
+    /// # Errors
+    /// As [`Self::packets`].
+    pub fn reset_interface(&mut self, slot: u32) -> Result<()> {
+        let kinds = counter::COUNTERS / counter::INTERFACES;
+        reset(&mut self.packets, map::COUNTERS, slot * kinds..(slot + 1) * kinds)
     }
 
     /// Returns packets for which limit `id` was the last to be asked, with this answer.
@@ -139,10 +150,14 @@ fn sum(counters: &PerCpuArray<MapData, Plain<Counter>>, name: &'static str, inde
     }))
 }
 
-fn reset(counters: &mut PerCpuArray<MapData, Plain<Counter>>, name: &'static str) -> Result<()> {
+fn reset(
+    counters: &mut PerCpuArray<MapData, Plain<Counter>>,
+    name: &'static str,
+    indices: Range<u32>,
+) -> Result<()> {
     let cpus =
         nr_cpus().map_err(|(file, error)| DatapathError::Map { name, error: format!("{file}: {error}") })?;
-    for index in 0..counters.len() {
+    for index in indices {
         if sum(counters, name, index)? == Counter::default() {
             continue;
         }

@@ -2,14 +2,11 @@
 
 use std::io;
 
-use aya::{
-    Ebpf,
-    maps::{MapData, RingBuf},
-};
+use aya::maps::{Map, MapData, RingBuf};
 use tokio::io::{Interest, unix::AsyncFd};
 use weir_common::{event::Event, map::EVENTS};
 
-use super::{DatapathError, Result, load::chain};
+use super::{DatapathError, Pins, Result, load::chain};
 
 /// The reading end of the ring buffer.
 pub struct Events {
@@ -17,10 +14,10 @@ pub struct Events {
 }
 
 impl Events {
-    pub(super) fn open(ebpf: &mut Ebpf) -> Result<Self> {
-        let failed = |error: String| DatapathError::Map { name: EVENTS, error };
-        let map = ebpf.take_map(EVENTS).ok_or_else(|| failed("is missing or taken".to_owned()))?;
-        Ok(Self { ring: RingBuf::try_from(map).map_err(|error| failed(chain(&error)))? })
+    pub(super) fn open(pins: &Pins) -> Result<Self> {
+        let failed = |error: &dyn std::error::Error| DatapathError::Map { name: EVENTS, error: chain(error) };
+        let data = MapData::from_pin(pins.map(EVENTS)).map_err(|error| failed(&error))?;
+        Ok(Self { ring: RingBuf::try_from(Map::RingBuf(data)).map_err(|error| failed(&error))? })
     }
 
     /// Hands every event to `take`, for ever. What is not an event of ours is passed over.

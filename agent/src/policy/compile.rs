@@ -21,10 +21,7 @@ use crate::config::{Port, Protocol};
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CompileError {
     /// A table is too small.
-    #[error(
-        "the {family} table is full: {entries} entries, room for about {room}; \
-         set tables.{family} to {entries} or more and restart"
-    )]
+    #[error("the {family} table is full: {entries} entries, room for about {room}")]
     Full {
         /// `ipv4` or `ipv6`.
         family: &'static str,
@@ -85,6 +82,34 @@ fn bits(lines: u64) -> u32 {
 #[must_use]
 pub fn room(sizes: Sizes) -> Demand {
     Demand { v4: (V4_SLOTS / 2) << sizes.v4_bits, v6: (V6_SLOTS / 2) << sizes.v6_bits }
+}
+
+/// Returns `sizes` with the table doubled that `full` names; nothing where it cannot be larger.
+#[must_use]
+pub fn doubled(sizes: Sizes, full: &CompileError) -> Option<Sizes> {
+    match full {
+        CompileError::Full { family: "ipv4", .. } if sizes.v4_bits < Sizes::V4_BITS_MAX => {
+            Some(Sizes { v4_bits: sizes.v4_bits + 1, ..sizes })
+        }
+        CompileError::Full { family: "ipv6", .. } if sizes.v6_bits < Sizes::V6_BITS_MAX => {
+            Some(Sizes { v6_bits: sizes.v6_bits + 1, ..sizes })
+        }
+        CompileError::Full { .. } | CompileError::Memory => None,
+    }
+}
+
+/// Returns the sizes for a policy that takes `demand`: those in force while it has room in them, else
+/// room for twice as much, so that a list that grows does not make the tables grow each time.
+#[must_use]
+pub fn grown(sizes: Sizes, demand: Demand) -> Sizes {
+    let room = room(sizes);
+    let bits =
+        |need, room, bits, new: fn(u64) -> u32| if need > room { new(need * 2).max(bits) } else { bits };
+    Sizes {
+        v4_bits: bits(demand.v4, room.v4, sizes.v4_bits, v4_bits),
+        v6_bits: bits(demand.v6, room.v6, sizes.v6_bits, v6_bits),
+        ..sizes
+    }
 }
 
 /// Writes `policy`, whose lists are `merged` with numbers from `classes`, as `generation`.
@@ -242,14 +267,16 @@ feeds: [{name: bad, path: /bad, action: drop}]
     }
 
     #[test]
-    fn what_does_not_fit_is_an_error_that_names_the_setting() {
+    fn what_does_not_fit_is_an_error_that_names_the_table() {
         let heap = Heap::new(SIZES);
         put(&heap, 0, vec![(7, 32)]).unwrap();
         // 2^17 lines of 16 slots cannot hold three million.
         let many: Vec<_> = (0..3_000_000u32).map(|n| (n.wrapping_mul(0x9e37_79b1), 32)).collect();
         let error = put(&heap, 1, many).unwrap_err();
         assert!(matches!(error, CompileError::Full { family: "ipv4", .. }), "{error}");
-        assert!(error.to_string().contains("set tables.ipv4"), "{error}");
+        assert!(error.to_string().contains("the ipv4 table is full"), "{error}");
+        assert_eq!(doubled(SIZES, &error), Some(Sizes { v4_bits: 18, ..SIZES }));
+        assert_eq!(doubled(Sizes { v4_bits: Sizes::V4_BITS_MAX, ..SIZES }, &error), None);
         // The other generation is untouched.
         let policy = control::Policy::load(&heap, 0).unwrap();
         assert_ne!(table::lookup(&heap, 0, &policy, Address::V4(7)), class::NONE);
@@ -263,5 +290,8 @@ feeds: [{name: bad, path: /bad, action: drop}]
         assert_eq!(v4_bits(u64::MAX / 2), Sizes::V4_BITS_MAX);
         assert_eq!(v6_bits(1 << 16), 14);
         assert_eq!(room(SIZES), Demand { v4: 1 << 20, v6: 1 << 12 });
+        assert_eq!(grown(SIZES, Demand { v4: 1 << 20, v6: 1 << 12 }), SIZES);
+        let more = Demand { v4: 3_000_000, v6: 1 };
+        assert_eq!(grown(SIZES, more), Sizes { v4_bits: 20, ..SIZES });
     }
 }

@@ -12,7 +12,7 @@ use prometheus::{Encoder as _, GaugeVec, IntCounterVec, IntGaugeVec, Opts, Regis
 use weir_common::counter::{Answer, Counter, Outcome, Tally};
 
 use crate::{
-    config::{Enforce, Mode},
+    config::Enforce,
     datapath::{Attached, DatapathError, counters::Counters},
     policy::{Origin, classes::ClassSpec},
     record::Record,
@@ -35,8 +35,10 @@ pub struct Metrics {
 pub struct View {
     /// The record.
     pub record: Record,
-    /// Interfaces.
+    /// Interfaces with the program on them.
     pub interfaces: Vec<Attached>,
+    /// Interfaces that should have it and have not.
+    pub missing: Vec<String>,
     /// How long the last publication took, from lists in memory to the flip, in seconds.
     pub publish_seconds: f64,
 }
@@ -158,11 +160,14 @@ impl Page {
         reloads.with_label_values(&["refused"]).inc_by(metrics.reloads_refused.load(Relaxed));
         let attached = self.gauge(
             "weir_interface_attached",
-            "Interfaces with the program on them.",
+            "1 for an interface with the program on it, 0 for one that is gone or does not take it.",
             &["interface", "mode"],
         )?;
         for interface in &view.interfaces {
-            attached.with_label_values(&[interface.interface.as_str(), mode(interface.mode)]).set(1);
+            attached.with_label_values(&[interface.interface.as_str(), interface.mode.as_str()]).set(1);
+        }
+        for interface in &view.missing {
+            attached.with_label_values(&[interface.as_str(), "none"]).set(0);
         }
         let entries = self.gauge("weir_table_entries", "Entries of a reputation table.", &["table"])?;
         let capacity =
@@ -280,14 +285,4 @@ pub(crate) fn feed_count(
 
 fn gauge(count: usize) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)
-}
-
-/// Returns the name of a mode in labels and output.
-#[must_use]
-pub fn mode(mode: Mode) -> &'static str {
-    match mode {
-        Mode::Auto => "auto",
-        Mode::Native => "native",
-        Mode::Generic => "generic",
-    }
 }

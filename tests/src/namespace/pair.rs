@@ -43,6 +43,12 @@ impl Pair {
     /// Name of the interface on both sides.
     pub const INTERFACE: &str = "eth0";
 
+    /// Where on the server arrives what passes weir, see [`Self::bridge`].
+    pub const BEHIND: &str = "behind";
+
+    /// An Ethernet address that nobody has.
+    pub const ELSEWHERE: Mac = [0x02, 0, 0, 0, 0, 0x63];
+
     /// Addresses of the client.
     pub const CLIENT: End = End::numbered(1);
 
@@ -76,6 +82,45 @@ impl Pair {
         pair.client.set_up(Self::CLIENT)?;
         pair.server.set_up(Self::SERVER)?;
         Ok(pair)
+    }
+
+    /// Adds a cable without addresses, with an interface of this name on both sides. The server receives
+    /// on one queue, the client sends on `queues`.
+    ///
+    /// # Errors
+    /// If there is one of that name, or `ip` refuses.
+    pub fn add_cable(&self, interface: &str, queues: u32) -> Result<()> {
+        self.client.ip(&format!(
+            "link add {interface} numtxqueues {queues} numrxqueues 1 address {client} type veth \
+             peer name {interface} numtxqueues 1 numrxqueues 1 address {server} netns {namespace}",
+            client = text(Self::CLIENT.mac),
+            server = text(Self::SERVER.mac),
+            namespace = self.server.path().display(),
+        ))?;
+        for side in [&self.client, &self.server] {
+            side.ip(&format!("link set {interface} addrgenmode none up"))?;
+        }
+        Ok(())
+    }
+
+    /// Puts these interfaces of the server under a bridge, so that frames to [`Self::ELSEWHERE`] which
+    /// weir lets through arrive at the server's interface [`Self::BEHIND`]: also behind TCX, in front
+    /// of which packet sockets on the interface itself would see them. Addresses of these interfaces
+    /// are of no use from here on.
+    ///
+    /// # Errors
+    /// If `ip` refuses.
+    pub fn bridge(&self, interfaces: &[&str]) -> Result<()> {
+        let mut commands = format!(
+            "link add br0 type bridge\nlink set br0 addrgenmode none up\n\
+             link add port mtu 9000 type veth peer name {behind} mtu 9000\n\
+             link set port addrgenmode none master br0 up\nlink set {behind} addrgenmode none up\n",
+            behind = Self::BEHIND,
+        );
+        for interface in interfaces {
+            _ = writeln!(commands, "link set {interface} master br0");
+        }
+        self.server.ip(&commands)
     }
 
     /// Gives the client more addresses, each usable at once.

@@ -3,7 +3,7 @@
 use std::{cell::Cell, collections::HashMap, path::Path};
 
 use anyhow::{Context as _, Result};
-use aya::programs::{TestRun as _, TestRunOptions, Xdp};
+use aya::programs::{SchedClassifier, TestRun as _, TestRunOptions, Xdp};
 use aya_obj::programs::XdpAttachType;
 use weir::{
     config::Config,
@@ -28,9 +28,30 @@ use crate::{
 };
 
 const SIZES: Sizes = Sizes { v4_bits: 17, v6_bits: 10, limiter_bits: 17 };
-/// Return values of XDP programs, include/uapi/linux/bpf.h.
-const XDP_DROP: u32 = 1;
-const XDP_PASS: u32 = 2;
+/// Ethernet and IPv6 headers.
+const SHORTEST_BUFFER: usize = 54;
+
+/// The programs of the kernel.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Hook {
+    Xdp,
+    Tcx,
+}
+
+impl Hook {
+    /// Returns the values with which a program says drop and pass, include/uapi/linux/bpf.h.
+    const fn actions(self) -> (u32, u32) {
+        match self {
+            Self::Xdp => (1, 2),
+            Self::Tcx => (2, u32::MAX),
+        }
+    }
+}
+
+enum Program {
+    Xdp(Xdp),
+    Tcx(SchedClassifier),
+}
 
 /// What a setting compiles to.
 struct Compiled {
@@ -148,13 +169,14 @@ impl World for Native {
 pub(crate) struct Kernel {
     // Holds the lock of the agent.
     _datapath: Datapath,
-    program: Xdp,
+    hook: Hook,
+    program: Program,
     counters: Counters,
     memory: Mapped,
 }
 
 impl Kernel {
-    pub(crate) fn new(setting: Setting) -> Result<Self> {
+    pub(crate) fn new(setting: Setting, hook: Hook) -> Result<Self> {
         let Compiled { policy, merged, classes } = compile(setting);
         let pins = Pins::new(Path::new("/sys/fs/bpf"));
         pins.create()?;
@@ -165,13 +187,18 @@ impl Kernel {
         rules::set(&memory, seed, clock::now_us(&memory));
         Ok(Self {
             _datapath: datapath,
-            program: Xdp::from_pin(pins.program(), XdpAttachType::Interface).context("pinned program")?,
+            hook,
+            program: match hook {
+                Hook::Xdp => Program::Xdp(Xdp::from_pin(pins.program(), XdpAttachType::Interface)?),
+                Hook::Tcx => Program::Tcx(SchedClassifier::from_pin(pins.tcx_program())?),
+            },
             counters: Counters::open(&pins)?,
             memory,
         })
     }
 
-    pub(crate) fn judge(&mut self, case: &Case) -> (Outcome, Reason) {
+    /// Judges a case. Nothing for a frame of which the kernel makes no socket buffer to test with.
+    pub(crate) fn judge(&mut self, case: &Case) -> Option<(Outcome, Reason)> {
         empty(&self.memory, Map::Limiter);
         empty(&self.memory, Map::Valve);
         if case.full_limiter {
@@ -179,17 +206,26 @@ impl Kernel {
         }
         let mut result = None;
         for _ in 0..case.times {
-            result = Some(self.run(&case.frame));
+            result = self.run(&case.frame);
         }
-        result.expect("cases run at least once")
+        result
     }
 
     /// Runs the program once; what it decided is in its return value, and why in the one counter
     /// that it raised.
-    fn run(&self, frame: &[u8]) -> (Outcome, Reason) {
+    fn run(&self, frame: &[u8]) -> Option<(Outcome, Reason)> {
         let before = self.counts();
         let options = TestRunOptions { data_in: Some(frame), ..TestRunOptions::default() };
-        let action = self.program.test_run(options).expect("test run").return_value;
+        let result = match &self.program {
+            Program::Xdp(program) => program.test_run(options),
+            Program::Tcx(program) => program.test_run(options),
+        };
+        let action = match result {
+            Ok(result) => result.return_value,
+            // It has not even a whole IP header (`bpf_prog_test_run_skb`, net/bpf/test_run.c).
+            Err(_) if matches!(self.hook, Hook::Tcx) && frame.len() < SHORTEST_BUFFER => return None,
+            Err(error) => panic!("test run of {} bytes: {error:?}", frame.len()),
+        };
         let raised: Vec<_> = self
             .counts()
             .into_iter()
@@ -197,9 +233,10 @@ impl Kernel {
             .collect();
         let [((outcome, reason), count)] = raised[..] else { panic!("counters raised: {raised:?}") };
         assert_eq!(count, before.get(&(outcome, reason)).copied().unwrap_or(0) + 1);
-        let want = if outcome == Outcome::Drop { XDP_DROP } else { XDP_PASS };
+        let (drop, pass) = self.hook.actions();
+        let want = if outcome == Outcome::Drop { drop } else { pass };
         assert_eq!(action, want, "{outcome:?} but the program returned {action}");
-        (outcome, reason)
+        Some((outcome, reason))
     }
 
     fn counts(&self) -> HashMap<(Outcome, Reason), u64> {

@@ -13,15 +13,15 @@ use weir_tests::namespace::Namespace;
 
 use crate::{
     cases::{Case, Setting, cases},
-    judge::{Kernel, Native, Outcome},
+    judge::{Hook, Kernel, Native, Outcome},
 };
 
 /// Judges every case of a setting and returns what was wrong.
-fn judge_all(setting: Setting, mut judge: impl FnMut(&Case) -> (Outcome, Reason)) -> Vec<String> {
+fn judge_all(setting: Setting, mut judge: impl FnMut(&Case) -> Option<(Outcome, Reason)>) -> Vec<String> {
     cases(setting)
         .iter()
         .filter_map(|case| {
-            let got = judge(case);
+            let got = judge(case)?;
             let want = (case.outcome, case.reason);
             (got != want).then(|| format!("{setting:?}: {}: got {got:?}, want {want:?}", case.name))
         })
@@ -34,22 +34,31 @@ fn native() {
         .into_iter()
         .flat_map(|setting| {
             let native = Native::new(setting);
-            judge_all(setting, |case| native.judge(case))
+            judge_all(setting, |case| Some(native.judge(case)))
         })
         .collect();
     assert!(wrong.is_empty(), "{wrong:#?}");
 }
 
 #[test]
-fn kernel() {
-    let namespace = Namespace::new().unwrap();
+fn kernel_xdp() {
+    kernel(Hook::Xdp);
+}
+
+#[test]
+fn kernel_tcx() {
+    kernel(Hook::Tcx);
+}
+
+fn kernel(hook: Hook) {
+    let namespace = Namespace::new().expect("a namespace");
     for setting in Setting::ALL {
         let wrong = namespace
             .run(|| {
-                let mut kernel = Kernel::new(setting)?;
+                let mut kernel = Kernel::new(setting, hook)?;
                 Ok(judge_all(setting, |case| kernel.judge(case)))
             })
-            .unwrap();
+            .expect("programs that load");
         assert!(wrong.is_empty(), "{wrong:#?}");
     }
 }

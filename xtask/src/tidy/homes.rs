@@ -47,7 +47,19 @@ const HOMES: [Home; 9] = [
     },
     Home {
         rule: "one place where a verdict becomes an action",
-        names: &["xdp_action"],
+        names: &[
+            "xdp_action",
+            "tcx_action_base",
+            "TCX_NEXT",
+            "TCX_PASS",
+            "TCX_DROP",
+            "TCX_REDIRECT",
+            "TC_ACT_OK",
+            "TC_ACT_PIPE",
+            "TC_ACT_SHOT",
+            "TC_ACT_STOLEN",
+            "TC_ACT_UNSPEC",
+        ],
         scope: &[],
         homes: &["ebpf/src/main.rs", TESTS],
         mend: "return a Verdict; ebpf/src/main.rs turns it into an action",
@@ -163,8 +175,9 @@ mod tests {
 
     #[test]
     fn verdicts_become_actions_in_one_place() {
-        let text = "fn f() { xdp_action::XDP_DROP }";
-        holds(text, &["ebpf/src/stage/limit.rs", "agent/src/app.rs"], &["ebpf/src/main.rs"]);
+        for text in ["fn f() { xdp_action::XDP_DROP }", "fn f() { TC_ACT_SHOT }", "use bindings::TCX_NEXT;"] {
+            holds(text, &["ebpf/src/stage/limit.rs", "agent/src/app.rs"], &["ebpf/src/main.rs"]);
+        }
     }
 
     #[test]
