@@ -157,6 +157,9 @@ fn summary(verdict: &str, listed_by: &[Origin], shadow: bool, limits: &[Bucket])
         }
         ("would_drop", _) => format!("passes, because the list is in shadow mode: listed by {lists}"),
         (_, true) => "in no list".to_owned(),
+        (_, false) if listed_by.contains(&Origin::Balancer) => {
+            format!("passes, and of what it tunnels the inner source is judged: {lists}")
+        }
         (_, false) if listed_by.contains(&Origin::Allow) => format!("passes: {lists}"),
         (_, false) => format!("observed: listed by {lists}"),
     };

@@ -28,7 +28,7 @@ pub struct Policy {
     pub shadow: bool,
     /// What malformed frames get.
     pub malformed: Malformed,
-    /// Lists, the allow list first.
+    /// Lists, those that pass first.
     pub lists: Vec<List>,
     /// Services that limits stand on.
     pub services: Vec<config::Service>,
@@ -55,6 +55,8 @@ pub struct List {
 pub enum Origin {
     /// The `allow` of the configuration.
     Allow,
+    /// The `balancers` of the configuration.
+    Balancer,
     /// The feed of this name.
     Feed(String),
 }
@@ -63,6 +65,7 @@ impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Allow => f.write_str("allow"),
+            Self::Balancer => f.write_str("balancer"),
             Self::Feed(name) => write!(f, "feed {name}"),
         }
     }
@@ -72,12 +75,16 @@ impl Policy {
     /// Returns the policy of a configuration and the present lists of its feeds.
     #[must_use]
     pub fn new(config: &Config, feeds: &[Feed], numbers: &mut LimitNumbers) -> Self {
-        let allow = List {
-            origin: Origin::Allow,
+        // What a balancer sends in its own name, health checks foremost, passes; the class of its
+        // addresses says that its tunnels are opened.
+        let passing = |origin: Origin, prefixes: &[ipnet::IpNet]| List {
+            origin,
             action: Action::Allow,
             shadow: false,
-            entries: Arc::new(allow_entries(&config.allow)),
+            entries: Arc::new(entries_of(prefixes)),
         };
+        let allow = passing(Origin::Allow, &config.allow);
+        let balancers = passing(Origin::Balancer, &config.balancers);
         let of_feed = |feed: &Feed| List {
             origin: Origin::Feed(feed.config.name.clone()),
             action: match feed.config.action {
@@ -90,14 +97,14 @@ impl Policy {
         Self {
             shadow: config.enforce.is_shadow(),
             malformed: config.malformed,
-            lists: std::iter::once(allow).chain(feeds.iter().map(of_feed)).collect(),
+            lists: [allow, balancers].into_iter().chain(feeds.iter().map(of_feed)).collect(),
             services: config.services.clone(),
             limits: numbers.assign(&config.limits),
         }
     }
 }
 
-fn allow_entries(prefixes: &[ipnet::IpNet]) -> Entries {
+fn entries_of(prefixes: &[ipnet::IpNet]) -> Entries {
     use weir_common::addr::Address;
     let mut entries = Entries::default();
     for prefix in prefixes {

@@ -125,5 +125,5 @@ pub fn judge<W: World>(world: &W, frame: &impl Frame, case: &mut Case) {
     let Some(global) = Global::load(world) else { return };
     let Some(policy) = Policy::load(world, case.generation) else { return };
     case.policy = policy;
-    _ = stage::run(world, &global, case);
+    _ = stage::run(world, &global, frame, case);
 }

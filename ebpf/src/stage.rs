@@ -4,6 +4,8 @@
 mod trust;
 /// What the lists say of the source.
 mod reputation;
+/// What a declared load balancer has wrapped up.
+mod tunnel;
 /// Frames that no honest sender makes.
 mod form;
 /// Limits on declared services.
@@ -11,7 +13,7 @@ mod limit;
 
 use core::hint::black_box;
 
-use weir_common::control::Global;
+use weir_common::{control::Global, packet::Frame};
 
 use crate::{Case, Step, World};
 
@@ -21,11 +23,15 @@ use crate::{Case, Step, World};
 /// which the verifier knows nothing, so that the paths through a stage do not multiply with those
 /// through the next.
 #[inline(always)]
-pub(crate) fn run<W: World>(world: &W, global: &Global, case: &mut Case) -> Step {
+pub(crate) fn run<W: World>(world: &W, global: &Global, frame: &impl Frame, case: &mut Case) -> Step {
     let case = black_box(case);
     trust::judge(case)?;
     let case = black_box(case);
-    reputation::judge(world, case)?;
+    reputation::look_up(world, case);
+    let case = black_box(case);
+    tunnel::judge(world, frame, case)?;
+    let case = black_box(case);
+    reputation::judge(case)?;
     let case = black_box(case);
     form::judge(case)?;
     let case = black_box(case);

@@ -9,9 +9,9 @@ use weir_common::map::{Map, Sizes};
 use weir_tests::namespace::Namespace;
 
 /// Instructions that the verifier may walk through; it gives up at a million.
-const VERIFIED_MAX: u32 = 200_000;
+const VERIFIED_MAX: u32 = 330_000;
 /// Instructions of the program itself, in bytes.
-const TRANSLATED_MAX: u32 = 40_000;
+const TRANSLATED_MAX: u32 = 64_000;
 /// The opcode of atomic instructions on 64-bit words, and the operations among them that return
 /// what was in memory (Documentation/bpf/standardization/instruction-set.rst).
 const ATOMIC_64: u8 = 0xdb;

@@ -19,6 +19,8 @@ pub(super) struct Config {
     #[serde(default)]
     pub(super) allow: Vec<Text>,
     #[serde(default)]
+    pub(super) balancers: Vec<Text>,
+    #[serde(default)]
     pub(super) feeds: Vec<Feed>,
     #[serde(default)]
     pub(super) limits: Vec<Limit>,

@@ -36,12 +36,8 @@ pub(super) fn validate(raw: raw::Config) -> Result<Config, Vec<Problem>> {
     let mut check = Check::default();
     let interfaces = interfaces(&mut check, raw.interfaces);
     let services = services(&mut check, raw.services);
-    let allow = raw
-        .allow
-        .iter()
-        .enumerate()
-        .filter_map(|(i, text)| check.prefix(&format!("allow[{i}]"), text))
-        .collect();
+    let allow = check.prefixes("allow", &raw.allow);
+    let balancers = check.prefixes("balancers", &raw.balancers);
     let feeds = feeds(&mut check, raw.feeds);
     let limits = limits(&mut check, raw.limits, &services);
     let listen = listen(&mut check, raw.listen);
@@ -55,6 +51,7 @@ pub(super) fn validate(raw: raw::Config) -> Result<Config, Vec<Problem>> {
         interfaces,
         services,
         allow,
+        balancers,
         feeds,
         limits,
         malformed: match raw.malformed {
@@ -334,6 +331,11 @@ impl Check {
             self.problem(text.referenced, field, format!("`{name}` occurs twice"));
         }
         name.clone()
+    }
+
+    fn prefixes(&mut self, field: &str, texts: &[Text]) -> Vec<IpNet> {
+        let prefix = |(i, text): (usize, &Text)| self.prefix(&format!("{field}[{i}]"), text);
+        texts.iter().enumerate().filter_map(prefix).collect()
     }
 
     fn prefix(&mut self, field: &str, text: &Text) -> Option<IpNet> {

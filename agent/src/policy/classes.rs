@@ -32,8 +32,8 @@ enum ActionName {
 }
 
 impl ClassSpec {
-    /// Returns what follows from being on these lists: allow beats all, a list that drops beats one
-    /// that would, which beats one that observes.
+    /// Returns what follows from being on these lists: allow, and with it balancers, beats all, a list
+    /// that drops beats one that would, which beats one that observes.
     #[must_use]
     pub fn of(lists: &[&List]) -> Self {
         let any = |action: Action, shadow: bool| {
@@ -56,7 +56,9 @@ impl ClassSpec {
     /// Returns the class as the kernel sees it.
     #[must_use]
     pub fn class(&self) -> Class {
-        Class { action: self.action, shadow: self.shadow, profile: 0 }
+        // What else names a balancer does not keep its tunnels closed.
+        let decap = self.origins.contains(&Origin::Balancer);
+        Class { action: self.action, shadow: self.shadow, profile: 0, decap }
     }
 }
 

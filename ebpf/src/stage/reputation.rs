@@ -9,16 +9,24 @@ use weir_common::{
 
 use crate::{Case, Step, World};
 
+/// Finds the class of the source.
 #[inline(always)]
-pub(super) fn judge(world: &impl World, case: &mut Case) -> Step {
+pub(super) fn look_up(world: &impl World, case: &mut Case) {
     if case.packet.kind != Kind::Ip {
-        return Step::Continue(());
+        return;
     }
     case.class = table::lookup(world, case.generation, &case.policy, case.packet.source);
+    if case.class != NONE {
+        case.listing = class::load(world, case.generation, case.class);
+    }
+}
+
+/// Does what the class says.
+#[inline(always)]
+pub(super) fn judge(case: &mut Case) -> Step {
     if case.class == NONE {
         return Step::Continue(());
     }
-    case.listing = class::load(world, case.generation, case.class);
     match case.listing.action {
         Action::Allow => case.pass(Reason::Allow),
         Action::Drop => {

@@ -107,7 +107,7 @@ fn never_judged() -> Group {
         want(neighbour("fe80::7", 135, 254), Drop, Reason::Feed, FEED),
         want(neighbour("fe80::7", 132, 255), Drop, Reason::Feed, FEED),
         want(neighbour("fe80::7", 138, 255), Drop, Reason::Feed, FEED),
-        want(neighbour("2001:db8::7", 135, 255), Drop, Reason::Feed, FEED),
+        want(neighbour("2001:db8::7", 135, 255), Pass, Reason::Neighbour, NONE),
         want(echo("fe80::7"), Drop, Reason::Feed, FEED),
         want(cut(neighbour("fe80::7", 135, 255), NS_TO_ALL - 1), Drop, Reason::Feed, FEED),
         want(tcp("fe80::7", 443, SYN), Drop, Reason::Feed, FEED),
