@@ -3,6 +3,8 @@
 use std::{cell::Cell, fmt, iter, vec::Vec};
 
 use crate::{
+    ABI_VERSION,
+    control::{Global, Seed},
     gcra::Clock,
     line::{Line, Memory, Word},
     map::{Map, Sizes},
@@ -13,20 +15,63 @@ pub struct Heap {
     maps: Vec<Vec<Line>>,
     now: Cell<u64>,
     tick: Cell<u64>,
+    sequence: Cell<u32>,
 }
+
+/// Length of a tick in µs, as with 250 ticks a second.
+const TICK: u64 = 4000;
 
 impl Heap {
     /// Returns empty maps.
     #[must_use]
     pub fn new(sizes: Sizes) -> Self {
         let lines = |map: Map| iter::repeat_with(Line::default).take(map.lines(sizes) as usize).collect();
-        Self { maps: Map::ALL.into_iter().map(lines).collect(), now: Cell::new(0), tick: Cell::new(1) }
+        Self {
+            maps: Map::ALL.into_iter().map(lines).collect(),
+            now: Cell::new(0),
+            tick: Cell::new(1),
+            sequence: Cell::new(0),
+        }
+    }
+
+    /// Returns maps with the settings of a host at time `now` in µs, and no policy.
+    #[must_use]
+    pub fn started(sizes: Sizes, now: u64) -> Self {
+        let heap = Self::new(sizes);
+        heap.set_clock(now, TICK);
+        let global = Global {
+            abi: ABI_VERSION,
+            tick: TICK << 16,
+            clock_offset: 0,
+            limiter_bits: sizes.limiter_bits,
+            seed: Seed(0x0123_4567_89ab_cdef, 0xfedc_ba98_7654_3211),
+            events_per_second: 100,
+        };
+        if let Some(line) = heap.line(Map::Control, 0) {
+            global.store(line);
+        }
+        heap
     }
 
     /// Sets the time in µs, and the length of a tick in µs that the coarse clock is rounded down to.
     pub fn set_clock(&self, now: u64, tick: u64) {
         self.now.set(now);
         self.tick.set(tick.max(1));
+    }
+}
+
+impl Heap {
+    /// Returns 24 bits that are different for every packet.
+    pub fn dither(&self) -> u32 {
+        self.sequence.set(self.sequence.get().wrapping_add(0x9e_3779));
+        self.sequence.get() & 0xff_ffff
+    }
+
+    /// Sets every line of `map` to `words`.
+    pub fn fill(&self, map: Map, words: [u64; 8]) {
+        for line in self.maps.get(map as usize).into_iter().flatten() {
+            line.store(words);
+        }
     }
 }
 

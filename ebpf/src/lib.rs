@@ -30,6 +30,14 @@ pub trait World: Memory + Clock {
     fn dither(&self) -> u32;
 }
 
+/// Judging without a kernel.
+#[cfg(feature = "std")]
+impl World for weir_common::heap::Heap {
+    fn dither(&self) -> u32 {
+        Self::dither(self)
+    }
+}
+
 /// A packet on its way through the stages: what is known of it, and at the end the judgement. Each
 /// stage adds what it found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
