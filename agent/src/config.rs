@@ -44,6 +44,8 @@ pub struct Config {
     pub partners: Vec<IpNet>,
     /// What must stay reachable whatever lists and bans say.
     pub management: Management,
+    /// Load balancers whose tunnels are opened, and which always pass themselves.
+    pub balancers: Vec<IpNet>,
     /// Lists of sources.
     pub feeds: Vec<Feed>,
     /// Limits on services.
@@ -328,6 +330,10 @@ limits: [{name: per-source, service: https, packets: {rate: 1000/s, burst: 2000}
             (SMALLEST.replace("443/tcp", "0/tcp"), &[":4:", "`0/tcp`"]),
             (SMALLEST.replace("443/udp", "443/tcp"), &["ports[1]", "belongs to service `https`"]),
             (SMALLEST.replace("192.0.2.0/24", "192.0.2.7/24"), &[":5:", "allow[0]", "write 192.0.2.0/24"]),
+            (
+                format!("{SMALLEST}balancers: [192.0.2.7, 10.1.1.1/8]\n"),
+                &[":9:", "balancers[1]", "write 10.0.0.0/8"],
+            ),
             (SMALLEST.replace("/etc/weir/bad", "bad"), &["feeds[0].path", "not absolute"]),
             (SMALLEST.replace("1000/s", "1000"), &["limits[0].packets.rate", "`1000`", "1000/s"]),
             (SMALLEST.replace("burst: 2000", "burst: 99999999"), &["limits[0].packets.rate", "hour"]),

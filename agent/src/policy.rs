@@ -35,7 +35,7 @@ pub struct Policy {
     pub shadow: bool,
     /// What malformed frames get.
     pub malformed: Malformed,
-    /// Lists, the allow list first.
+    /// Lists, those that pass first.
     pub lists: Vec<List>,
     /// Services that limits stand on.
     pub services: Vec<config::Service>,
@@ -70,6 +70,8 @@ pub enum Origin {
     Partners,
     /// What the host needs to be reached and to work, whatever lists say.
     Protected(Protected),
+    /// The `balancers` of the configuration.
+    Balancer,
     /// The feed of this name.
     Feed(String),
 }
@@ -110,6 +112,7 @@ impl fmt::Display for Origin {
             Self::Allow => f.write_str("allow"),
             Self::Partners => f.write_str("partners"),
             Self::Protected(what) => f.write_str(what.as_str()),
+            Self::Balancer => f.write_str("balancer"),
             Self::Feed(name) => write!(f, "feed {name}"),
         }
     }
@@ -136,6 +139,9 @@ impl Policy {
             .map(|(what, prefixes)| inline(Origin::Protected(what), Action::Allow, DEFAULT, &prefixes))
             .collect();
         lists.push(inline(Origin::Allow, Action::Allow, DEFAULT, &config.allow));
+        // What a balancer sends in its own name, health checks foremost, passes; the class of its
+        // addresses says that its tunnels are opened.
+        lists.push(inline(Origin::Balancer, Action::Allow, DEFAULT, &config.balancers));
         lists.push(inline(Origin::Partners, Action::Observe, PARTNER, &config.partners));
         lists.extend(feeds.iter().map(List::of_feed));
         Self {

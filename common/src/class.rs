@@ -38,16 +38,23 @@ pub struct Class {
     pub shadow: bool,
     /// Which of a limit's profiles holds for its packets.
     pub profile: u8,
+    /// A declared load balancer: of what it tunnels, the packet inside is judged.
+    pub decap: bool,
 }
+
+const DECAP: u64 = 1 << 24;
 
 impl Class {
     /// The class of addresses that are in no list.
-    pub const UNLISTED: Self = Self { action: Action::Observe, shadow: false, profile: 0 };
+    pub const UNLISTED: Self = Self { action: Action::Observe, shadow: false, profile: 0, decap: false };
 
     /// Returns the class in the form in which the kernel reads it.
     #[must_use]
     pub const fn to_bits(self) -> u64 {
-        self.action as u64 | (self.shadow as u64) << 8 | (self.profile as u64) << 16
+        self.action as u64
+            | (self.shadow as u64) << 8
+            | (self.profile as u64) << 16
+            | if self.decap { DECAP } else { 0 }
     }
 
     /// Returns the class from the form in which the kernel reads it.
@@ -62,6 +69,7 @@ impl Class {
             },
             shadow: bits >> 8 & 1 != 0,
             profile: (bits >> 16 & 0xff) as u8,
+            decap: bits & DECAP != 0,
         }
     }
 }

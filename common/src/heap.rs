@@ -2,11 +2,13 @@
 
 use std::{
     fmt, iter,
-    sync::atomic::{AtomicU64, Ordering::Relaxed},
+    sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed},
     vec::Vec,
 };
 
 use crate::{
+    ABI_VERSION,
+    control::{Global, Seed},
     gcra::Clock,
     line::{Line, Memory, Word},
     map::{Map, Sizes},
@@ -17,7 +19,11 @@ pub struct Heap {
     maps: Vec<Vec<Line>>,
     now: AtomicU64,
     tick: AtomicU64,
+    sequence: AtomicU32,
 }
+
+/// Length of a tick in µs, as with 250 ticks a second.
+const TICK: u64 = 4000;
 
 impl Heap {
     /// Returns empty maps.
@@ -28,13 +34,47 @@ impl Heap {
             maps: Map::ALL.into_iter().map(lines).collect(),
             now: AtomicU64::new(0),
             tick: AtomicU64::new(1),
+            sequence: AtomicU32::new(0),
         }
+    }
+
+    /// Returns maps with the settings of a host at time `now` in µs, and no policy.
+    #[must_use]
+    pub fn started(sizes: Sizes, now: u64) -> Self {
+        let heap = Self::new(sizes);
+        heap.set_clock(now, TICK);
+        let global = Global {
+            abi: ABI_VERSION,
+            tick: TICK << 16,
+            clock_offset: 0,
+            limiter_bits: sizes.limiter_bits,
+            seed: Seed(0x0123_4567_89ab_cdef, 0xfedc_ba98_7654_3211),
+            events_per_second: 100,
+        };
+        if let Some(line) = heap.line(Map::Control, 0) {
+            global.store(line);
+        }
+        heap
     }
 
     /// Sets the time in µs, and the length of a tick in µs that the coarse clock is rounded down to.
     pub fn set_clock(&self, now: u64, tick: u64) {
         self.now.store(now, Relaxed);
         self.tick.store(tick.max(1), Relaxed);
+    }
+}
+
+impl Heap {
+    /// Returns 24 bits that are different for every packet.
+    pub fn dither(&self) -> u32 {
+        self.sequence.fetch_add(0x9e_3779, Relaxed) & 0xff_ffff
+    }
+
+    /// Sets every line of `map` to `words`.
+    pub fn fill(&self, map: Map, words: [u64; 8]) {
+        for line in self.maps.get(map as usize).into_iter().flatten() {
+            line.store(words);
+        }
     }
 }
 

@@ -25,7 +25,8 @@ pub enum Reason {
     Observe = 4,
     /// The frame ends before its headers do.
     Truncated = 5,
-    /// More than two VLAN tags: the source cannot be found.
+    /// More than two VLAN tags, or other headers of the link deeper than is followed: the source
+    /// cannot be found.
     VlanDepth = 6,
     /// An IP version or header length that cannot be (RFC 791 section 3.1: IHL is at least 5).
     HeaderLength = 7,

@@ -1,6 +1,6 @@
 //! The world of the stages, made of BPF maps and helpers.
 
-use core::arch::asm;
+use core::{arch::asm, hint::black_box};
 
 use aya_ebpf::{
     helpers::generated::{bpf_jiffies64, bpf_ktime_get_coarse_ns, bpf_ktime_get_ns},
@@ -126,8 +126,9 @@ impl World for Kernel<'_> {
     }
 }
 
-/// The verifier follows packet offsets below 2^16. Headers never start beyond 2^15: two tags, an
-/// IPv6 header and eight extensions of at most 2048 bytes are 16446.
+/// The verifier follows packet offsets below 2^16. Headers never start beyond 2^15: what is put before
+/// an IPv6 header, it and eight extensions of at most 2048 bytes are less than 17000 bytes, and what
+/// stands before an inner packet is at most 4096 and the header of the tunnel.
 const OFFSET_MASK: usize = 0x7fff;
 
 /// The frame of a context.
@@ -171,6 +172,11 @@ impl<C: Context> Frame for Packet<'_, C> {
     #[inline(always)]
     fn opaque(&self, value: u32) -> u32 {
         self.kernel.forget(value)
+    }
+
+    #[inline(always)]
+    fn again(&self) -> Self {
+        Self::new(black_box(self.context), self.kernel)
     }
 }
 

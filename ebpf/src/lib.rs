@@ -15,7 +15,7 @@ use core::ops::ControlFlow;
 
 use weir_common::{
     class::{self, Class, ClassId},
-    control::{self, Global, Policy},
+    control::{self, Policy},
     counter::{Answer, Outcome},
     gcra::Clock,
     line::Memory,
@@ -29,6 +29,14 @@ pub trait World: Memory + Clock {
     /// Returns 24 bits that are different for every packet; see
     /// [`Profile::cost`](weir_common::gcra::Profile::cost).
     fn dither(&self) -> u32;
+}
+
+/// Judging without a kernel.
+#[cfg(feature = "std")]
+impl World for weir_common::heap::Heap {
+    fn dither(&self) -> u32 {
+        Self::dither(self)
+    }
 }
 
 /// A packet on its way through the stages: what is known of it, and at the end the judgement. Each
@@ -126,8 +134,7 @@ pub fn judge<W: World>(world: &W, frame: &impl Frame, case: &mut Case) {
     packet::parse(frame, &mut case.packet);
     case.generation = control::generation(world);
     // Without settings there is no policy to enforce; the agent writes them before it attaches.
-    let Some(global) = Global::load(world) else { return };
     let Some(policy) = Policy::load(world, case.generation) else { return };
     case.policy = policy;
-    _ = stage::run(world, &global, case);
+    _ = stage::run(world, frame, case);
 }

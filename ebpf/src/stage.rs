@@ -6,6 +6,8 @@ mod trust;
 mod reputation;
 /// What bans and manual rules say of the source.
 mod overlay;
+/// What a declared load balancer has wrapped up.
+mod tunnel;
 /// Frames that no honest sender makes.
 mod form;
 /// Limits on declared services.
@@ -13,7 +15,7 @@ mod limit;
 
 use core::hint::black_box;
 
-use weir_common::control::Global;
+use weir_common::packet::Frame;
 
 use crate::{Case, Step, World};
 
@@ -21,19 +23,24 @@ use crate::{Case, Step, World};
 ///
 /// Between two of them the case is read back from memory. In the kernel that is a map value, of
 /// which the verifier knows nothing, so that the paths through a stage do not multiply with those
-/// through the next.
+/// through the next. For the same reason settings are read where they are needed: a number that
+/// stays in a register from one stage to the next keeps paths apart.
 #[inline(always)]
-pub(crate) fn run<W: World>(world: &W, global: &Global, case: &mut Case) -> Step {
+pub(crate) fn run<W: World>(world: &W, frame: &impl Frame, case: &mut Case) -> Step {
     let case = black_box(case);
     trust::judge(case)?;
     let case = black_box(case);
-    reputation::look_up(world, case)?;
+    reputation::look_up(world, case);
     let case = black_box(case);
-    overlay::look_up(world, global, case)?;
+    tunnel::judge(world, frame, case)?;
+    let case = black_box(case);
+    reputation::admit(case)?;
+    let case = black_box(case);
+    overlay::look_up(world, case)?;
     let case = black_box(case);
     reputation::judge(world, case)?;
     let case = black_box(case);
     form::judge(case)?;
     let case = black_box(case);
-    limit::judge(world, global, case)
+    limit::judge(world, case)
 }

@@ -13,18 +13,23 @@
 //! assert_eq!(cut, syn.build()[..30]);
 //! ```
 
+/// What stands between Ethernet and IP.
+mod link;
 /// IPv6 extension headers.
 mod extension;
 /// What stands in a frame, for those who count.
 mod sight;
 /// Headers of transport protocols.
 mod transport;
+/// Packets inside of packets.
+mod tunnel;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use transport::Transport;
 
 pub use extension::Extension;
+pub use link::Link;
 pub use sight::Sight;
 
 /// An Ethernet address.
@@ -76,6 +81,7 @@ pub struct Frame {
     destination: Mac,
     source: Mac,
     tags: Vec<(u16, u16)>,
+    links: Vec<Link>,
     ethertype: Option<u16>,
     network: Network,
     hop_limit: u8,
@@ -98,6 +104,7 @@ impl Default for Frame {
             destination: [0x02, 0, 0, 0, 0, 0x02],
             source: [0x02, 0, 0, 0, 0, 0x01],
             tags: Vec::new(),
+            links: Vec::new(),
             ethertype: None,
             network: Network::None,
             hop_limit: 64,
@@ -144,7 +151,14 @@ impl Frame {
         self
     }
 
-    /// Sets the ethertype behind all tags. Without it: that of the IP version.
+    /// Adds a header between tags and IP, behind those that are there.
+    #[must_use]
+    pub fn link(mut self, link: Link) -> Self {
+        self.links.push(link);
+        self
+    }
+
+    /// Sets the ethertype behind all headers of the link. Without it: that of the IP version.
     #[must_use]
     pub fn ethertype(self, ethertype: u16) -> Self {
         Self { ethertype: Some(ethertype), ..self }
@@ -312,8 +326,14 @@ impl Frame {
             Network::V4(..) => IPV4,
             Network::V6(..) => IPV6,
         });
+        let innermost = (ethertype, self.packet());
+        let (ethertype, payload) = self
+            .links
+            .iter()
+            .rev()
+            .fold(innermost, |(ethertype, payload), link| link.wrap(ethertype, &payload));
         frame.extend_from_slice(&ethertype.to_be_bytes());
-        frame.extend_from_slice(&self.packet());
+        frame.extend_from_slice(&payload);
         if self.padded && frame.len() < SHORTEST {
             frame.resize(SHORTEST, 0);
         }

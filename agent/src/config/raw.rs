@@ -23,6 +23,8 @@ pub(super) struct Config {
     #[serde(default)]
     pub(super) management: Management,
     #[serde(default)]
+    pub(super) balancers: Vec<Text>,
+    #[serde(default)]
     pub(super) feeds: Vec<Feed>,
     #[serde(default)]
     pub(super) limits: Vec<Limit>,

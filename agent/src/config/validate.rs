@@ -36,6 +36,7 @@ pub(super) fn validate(raw: raw::Config) -> Result<Config, Vec<Problem>> {
     let allow = check.prefixes("allow", &raw.allow);
     let partners = check.prefixes("partners", &raw.partners);
     let management = management(&mut check, &raw.management, &mut owners);
+    let balancers = check.prefixes("balancers", &raw.balancers);
     let feeds = feeds(&mut check, raw.feeds);
     let limits = limits::limits(&mut check, raw.limits, &services);
     let listen = listen(&mut check, raw.listen);
@@ -51,6 +52,7 @@ pub(super) fn validate(raw: raw::Config) -> Result<Config, Vec<Problem>> {
         allow,
         partners,
         management,
+        balancers,
         feeds,
         limits,
         malformed: match raw.malformed {

@@ -37,9 +37,9 @@ enum ActionName {
 }
 
 impl ClassSpec {
-    /// Returns what follows from being on these lists: allow beats all, then partner, then a list
-    /// that drops, then one that would, then one that only observes. What is suspicious to one list
-    /// is held to that profile wherever it passes.
+    /// Returns what follows from being on these lists: allow, and with it balancers, beats all, then
+    /// partner, then a list that drops, then one that would, then one that only observes. What is
+    /// suspicious to one list is held to that profile wherever it passes.
     #[must_use]
     pub fn of(lists: &[&List]) -> Self {
         let any = |action: Action, shadow: bool| {
@@ -66,7 +66,9 @@ impl ClassSpec {
     /// Returns the class as the kernel sees it.
     #[must_use]
     pub fn class(&self) -> Class {
-        Class { action: self.action, shadow: self.shadow, profile: self.profile }
+        // What else names a balancer does not keep its tunnels closed.
+        let decap = self.origins.contains(&Origin::Balancer);
+        Class { action: self.action, shadow: self.shadow, profile: self.profile, decap }
     }
 }
 

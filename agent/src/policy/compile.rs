@@ -6,6 +6,7 @@
 use std::collections::HashMap;
 
 use weir_common::{
+    addr::V6,
     class::{self, Class},
     control::{self, Seed},
     limit::{self, MANAGEMENT},
@@ -14,7 +15,11 @@ use weir_common::{
     table::{Full, v4, v6},
 };
 
-use super::{Policy, classes::Classes, merge::Merged};
+use super::{
+    Policy,
+    classes::Classes,
+    merge::{Entry, Merged},
+};
 use crate::config::{Port, Protocol};
 
 /// Why a policy does not become lines.
@@ -53,7 +58,12 @@ impl Demand {
             21..=24 => 1 << (24 - length),
             _ => 1 << (32 - length.min(32)),
         };
-        Self { v4: merged.v4.iter().map(|entry| slots(entry.length)).sum(), v6: merged.v6.len() as u64 }
+        let lengths = v6_lengths(merged);
+        let v6 = |length: u32| 1 << (lengths.stored(length) - length).min(63);
+        Self {
+            v4: merged.v4.iter().map(|entry| slots(entry.length)).sum(),
+            v6: v6_prefixes(merged).map(|(_, _, length)| v6(length)).sum(),
+        }
     }
 }
 
@@ -168,24 +178,29 @@ fn write_v6(
     merged: &Merged,
 ) -> Result<(), Full> {
     v6::clear(memory, generation, header);
-    let mut present = 0u128;
-    for entry in &merged.v6 {
-        let length = u32::from(entry.length);
-        header.v6_unfiltered |= length < v6::FILTERED_FROM;
-        if length == 0 {
-            // The table knows lengths from 1: all of IPv6 is its two halves.
-            present |= 1;
-            for high in [0, 1 << 63] {
-                let half = weir_common::addr::V6 { high, low: 0 };
-                v6::insert(memory, generation, header, half, 1, entry.class)?;
-            }
-            continue;
+    let lengths = v6_lengths(merged);
+    for (entry, network, length) in v6_prefixes(merged) {
+        for (network, length) in lengths.expand(network, length) {
+            header.v6_unfiltered |= length < v6::FILTERED_FROM;
+            v6::insert(memory, generation, header, network, length, entry.class)?;
         }
-        present |= 1 << (length - 1);
-        v6::insert(memory, generation, header, entry.network, length, entry.class)?;
     }
-    header.v6_lengths = v6::set_lengths(memory, generation, present);
+    header.v6_lengths = v6::set_lengths(memory, generation, &lengths);
     Ok(())
+}
+
+fn v6_lengths(merged: &Merged) -> v6::Lengths {
+    v6::Lengths::of(v6_prefixes(merged).map(|(_, _, length)| length))
+}
+
+/// Returns IPv6 entries and their prefixes. The table knows lengths from 1: all of IPv6 is its two
+/// halves.
+fn v6_prefixes(merged: &Merged) -> impl Iterator<Item = (&Entry<V6>, V6, u32)> {
+    merged.v6.iter().flat_map(|entry| {
+        let whole = entry.length == 0;
+        let other = whole.then_some((entry, V6 { high: 1 << 63, low: 0 }, 1));
+        [(entry, entry.network, u32::from(entry.length).max(1))].into_iter().chain(other)
+    })
 }
 
 fn write_classes(memory: &impl Memory, generation: u32, classes: &Classes) {

@@ -20,4 +20,8 @@ impl Frame for &[u8] {
     fn length(&self) -> u32 {
         self.len() as u32
     }
+
+    fn again(&self) -> Self {
+        self
+    }
 }

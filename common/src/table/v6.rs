@@ -3,12 +3,18 @@
 //! A clean source whose /32 holds nothing listed costs one bit of 2 MB. Behind it each prefix
 //! length that occurs costs one line of eight slots `tag (48) | class (16)`, longest first. Line
 //! and tag are bits of a keyed 64-bit hash of (prefix, length); two prefixes are taken for the
-//! same with a probability of 2^-48 per slot compared.
+//! same with a probability of 2^-48 per slot compared. A list with more than [`LENGTHS_MAX`] lengths,
+//! which would cost every packet a line for each, has some of them expanded to longer ones.
 //!
 //! An entry that finds its line full goes to one other line, which its tag names, and pushes an
 //! entry there on to that one's other line if need be (cuckoo hashing). So no entry is further than
 //! one line from its own, and lines fill to more than nine tenths before any is refused; with a run
 //! of neighbours instead, a large table refused its first entry when not yet half full.
+
+/// Which prefix lengths a table has.
+mod lengths;
+
+pub use lengths::Lengths;
 
 use crate::{
     addr::V6,
@@ -25,8 +31,8 @@ use crate::{
 pub const FILTERED_FROM: u32 = 16;
 /// Entries that may be moved to make room for one.
 const MOVES: usize = 64;
-/// Prefix lengths from 1 to 128; the control map has a byte for each.
-const LENGTHS_MAX: u32 = 128;
+/// Prefix lengths under which entries can stand: what a packet may have to look for.
+pub const LENGTHS_MAX: u32 = 32;
 
 /// Returns the class of the longest entry that covers `address`.
 #[inline(always)]
@@ -112,8 +118,8 @@ pub fn clear(memory: &impl Memory, generation: u32, policy: &Policy) {
     super::clear_map(memory, Map::V6Lines, generation << policy.v6_bits, 1 << policy.v6_bits);
 }
 
-/// Adds an entry to `generation`, which must not be in force. Its length must be among those of
-/// [`set_lengths`].
+/// Adds an entry to `generation`, which must not be in force. Its length must be one under which
+/// entries stand; [`Lengths::expand`] makes it so.
 ///
 /// # Errors
 /// [`Full`] where the entry does not fit.
@@ -180,11 +186,10 @@ fn exchange(word: &Word, new: u64) -> u64 {
     held
 }
 
-/// Declares which prefix lengths occur in `generation`, and returns how many there are. `present`
-/// has a bit per length from 1 to 128, bit 0 for /1; a /0 is two /1.
-pub fn set_lengths(memory: &impl Memory, generation: u32, present: u128) -> u32 {
+/// Declares under which prefix lengths entries of `generation` stand, and returns how many there are.
+pub fn set_lengths(memory: &impl Memory, generation: u32, lengths: &Lengths) -> u32 {
     let mut count = 0;
-    for length in (1..=128u32).rev().filter(|length| present >> (length - 1) & 1 != 0) {
+    for length in (1..=128).rev().filter(|length| lengths.stored(*length) == *length) {
         if let Some(line) = control::v6_lengths(memory, generation, count >> 6) {
             line.set_byte(count, length as u8);
             count += 1;

@@ -30,6 +30,7 @@ pub(crate) fn cases() -> Vec<Case> {
     v6_fragments(&mut cases);
     v6_chains(&mut cases);
     without_ip(&mut cases);
+    crate::links::cases(&mut cases);
     cases
 }
 
@@ -38,20 +39,20 @@ const NO_NEXT: u8 = 59;
 const MORE: u16 = 0x2000;
 const DONT: u16 = 0x4000;
 
-const V4: Packet =
+pub(crate) const V4: Packet =
     Packet { kind: Kind::Ip, source: Address::V4(SOURCE_V4.to_bits()), hop_limit: 64, ..Packet::UNKNOWN };
 
-fn v6_facts() -> Packet {
+pub(crate) fn v6_facts() -> Packet {
     Packet { source: Address::from(IpAddr::from(SOURCE_V6)), ..V4 }
 }
 
 /// The ports of TCP, UDP and the like.
-fn with_ports(packet: Packet) -> Packet {
+pub(crate) fn with_ports(packet: Packet) -> Packet {
     Packet { source_port: PORTS.0, destination_port: PORTS.1, ..packet }
 }
 
 /// A frame of which all bytes are the packet's.
-fn case(name: impl Into<String>, frame: Vec<u8>, want: Packet) -> Case {
+pub(crate) fn case(name: impl Into<String>, frame: Vec<u8>, want: Packet) -> Case {
     let want = Packet { length: frame.len() as u32, ..want };
     Case { name: name.into(), frame, want }
 }
@@ -337,14 +338,9 @@ fn v6_chains(cases: &mut Vec<Case>) {
 
 fn without_ip(cases: &mut Vec<Case>) {
     let arp = [0, 1, 8, 0, 6, 4, 0, 1, 2, 0, 0, 0, 0, 2, 198, 51, 100, 7, 0, 0, 0, 0, 0, 0, 192, 0, 2, 1];
-    for (name, ethertype) in [
-        ("arp", 0x0806),
-        ("lldp", 0x88cc),
-        ("mpls", 0x8847),
-        ("pppoe", 0x8864),
-        ("macsec", 0x88e5),
-        ("length", 28),
-    ] {
+    for (name, ethertype) in
+        [("arp", 0x0806), ("lldp", 0x88cc), ("pppoe discovery", 0x8863), ("macsec", 0x88e5), ("length", 28)]
+    {
         cases.push(case(name, ethernet(&[], ethertype, &arp), Packet::UNKNOWN));
         cases.push(case(
             format!("{name} behind a tag"),

@@ -5,7 +5,11 @@
 
 mod build;
 mod cases;
+mod check;
+mod links;
 mod random;
+#[path = "../support/random.rs"]
+mod random_numbers;
 
 use std::collections::HashSet;
 
@@ -15,10 +19,17 @@ use weir_common::packet::{Defect, Kind, Packet, parse};
 /// A longer packet has no length but that of its frame (RFC 2675).
 const JUMBO: u32 = 66_000;
 
+/// The facts of a frame but for the place of its transport header, see [`transport_of`].
 fn read(frame: &[u8]) -> Packet {
     let mut packet = Packet::UNKNOWN;
     parse(&frame, &mut packet);
-    packet
+    Packet { transport: 0, ..packet }
+}
+
+fn transport_of(frame: &[u8]) -> usize {
+    let mut packet = Packet::UNKNOWN;
+    parse(&frame, &mut packet);
+    packet.transport as usize
 }
 
 #[test]
@@ -26,6 +37,10 @@ fn every_frame_is_read_as_it_is() {
     let mut names = HashSet::new();
     for Case { name, frame, want } in cases() {
         assert_eq!(read(&frame), want, "{name}: {frame:02x?}");
+        if want.source_port != 0 {
+            let at = transport_of(&frame);
+            assert_eq!(frame[at..at + 2], want.source_port.to_be_bytes(), "{name}: header at {at}");
+        }
         assert!(names.insert(name.clone()), "{name} twice");
     }
 }

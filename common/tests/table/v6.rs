@@ -9,7 +9,7 @@ use weir_common::{
     map::Map,
     table::{
         Full,
-        v6::{self, FILTERED_FROM},
+        v6::{self, FILTERED_FROM, LENGTHS_MAX, Lengths},
     },
 };
 
@@ -23,16 +23,19 @@ const BITS: u32 = 10;
 
 /// Declares the lengths of `entries`, then inserts them.
 fn build(heap: &Heap, generation: u32, seed: Seed, entries: &[Entry]) -> Result<Policy, Full> {
-    let present = entries.iter().fold(0, |present, entry| present | 1u128 << (entry.length - 1));
+    let lengths = Lengths::of(entries.iter().map(|entry| entry.length));
+    let stored = |entry: &Entry| lengths.stored(entry.length);
     let policy = Policy {
         v6_bits: BITS,
-        v6_lengths: v6::set_lengths(heap, generation, present),
-        v6_unfiltered: entries.iter().any(|entry| entry.length < FILTERED_FROM),
+        v6_lengths: v6::set_lengths(heap, generation, &lengths),
+        v6_unfiltered: entries.iter().any(|entry| stored(entry) < FILTERED_FROM),
         seed,
         ..Policy::NONE
     };
     for entry in entries {
-        v6::insert(heap, generation, &policy, halves(entry.network), entry.length, entry.class)?;
+        for (network, length) in lengths.expand(halves(entry.network), entry.length) {
+            v6::insert(heap, generation, &policy, network, length, entry.class)?;
+        }
     }
     Ok(policy)
 }
@@ -132,8 +135,8 @@ fn all_lengths_nest() {
     let heap = heap(BITS);
     let mut random = Random(8);
     let policy = build(&heap, 0, Seed(random.next(), random.next()), &in_order(entries)).unwrap();
-    assert_eq!(policy.v6_lengths, 128);
-    assert_eq!(lookup_v6(&heap, 0, &policy, address), 128);
+    assert_eq!(policy.v6_lengths, LENGTHS_MAX);
+    assert_eq!(lookup_v6(&heap, 0, &policy, address), LENGTHS_MAX);
     for bit in 0..128 {
         assert_eq!(lookup_v6(&heap, 0, &policy, address ^ 1 << bit), 127 - bit, "bit {bit}");
     }
@@ -162,12 +165,13 @@ fn lengths_are_listed_from_the_longest() {
     let listed = |generation: u32, count: u32| -> Vec<u8> {
         (0..count).map(|i| v6_lengths(&heap, generation, i >> 6).unwrap().byte(i)).collect()
     };
-    assert_eq!(v6::set_lengths(&heap, 1, u128::MAX), 128);
-    assert_eq!(listed(1, 128), (1..=128).rev().collect::<Vec<u8>>());
-    assert_eq!(v6::set_lengths(&heap, 0, 1 << 127 | 1 << 63 | 1 << 47 | 1), 4);
+    let many: Vec<u32> = (97..=128).collect();
+    assert_eq!(v6::set_lengths(&heap, 1, &Lengths::of(many.iter().copied())), LENGTHS_MAX);
+    assert_eq!(listed(1, LENGTHS_MAX), (97..=128).rev().collect::<Vec<u8>>());
+    assert_eq!(v6::set_lengths(&heap, 0, &Lengths::of([1, 128, 64, 48].into_iter())), 4);
     assert_eq!(listed(0, 4), [128, 64, 48, 1]);
-    assert_eq!(v6::set_lengths(&heap, 0, 0), 0);
-    assert_eq!(listed(1, 128), (1..=128).rev().collect::<Vec<u8>>(), "the other generation stays");
+    assert_eq!(v6::set_lengths(&heap, 0, &Lengths::of([].into_iter())), 0);
+    assert_eq!(listed(1, LENGTHS_MAX), (97..=128).rev().collect::<Vec<u8>>(), "the other generation stays");
 }
 
 /// Tables are made to be half full at most; they take far more, in any size.
@@ -200,7 +204,7 @@ fn full_lines_overflow_into_the_next() {
         (0..slots).map(|i| Entry::covering(any(&mut random), 128, i as u16 % 4095 + 1)).collect();
     let policy = Policy {
         v6_bits: BITS,
-        v6_lengths: v6::set_lengths(&heap, 1, 1 << 127),
+        v6_lengths: v6::set_lengths(&heap, 1, &Lengths::of([128].into_iter())),
         v6_unfiltered: true,
         seed: Seed(5, 6),
         ..Policy::NONE

@@ -12,7 +12,7 @@ use weir_common::{
 use crate::{Case, Step, World};
 
 #[inline(always)]
-pub(super) fn judge<W: World>(world: &W, global: &Global, case: &mut Case) -> Step {
+pub(super) fn judge<W: World>(world: &W, case: &mut Case) -> Step {
     let service = limit::service(world, case.generation, &case.packet);
     let mut ids = limit::limits_for(world, case.generation, service, &case.packet);
     let mut asked = 0;
@@ -24,7 +24,7 @@ pub(super) fn judge<W: World>(world: &W, global: &Global, case: &mut Case) -> St
         ids >>= 8;
         asked += 1;
         if id != 0 {
-            ask(world, global, case, id)?;
+            ask(world, case, id)?;
         }
     }
     Step::Continue(())
@@ -32,7 +32,8 @@ pub(super) fn judge<W: World>(world: &W, global: &Global, case: &mut Case) -> St
 
 /// Charges the packet to its source under limit `id`.
 #[inline(always)]
-fn ask<W: World>(world: &W, global: &Global, case: &mut Case, id: u8) -> Step {
+fn ask<W: World>(world: &W, case: &mut Case, id: u8) -> Step {
+    let Some(global) = &Global::load(world) else { return Step::Continue(()) };
     let demand = match Demand::load(world, case.generation, id, &case.packet, case.listing.profile) {
         Some(demand) if demand.units != 0 => demand,
         Some(_) | None => return Step::Continue(()),

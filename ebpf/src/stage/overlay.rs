@@ -11,10 +11,11 @@ use weir_common::{
 use crate::{Case, Step, World};
 
 #[inline(always)]
-pub(super) fn look_up(world: &impl World, global: &Global, case: &mut Case) -> Step {
+pub(super) fn look_up(world: &impl World, case: &mut Case) -> Step {
     if case.packet.kind != Kind::Ip {
         return Step::Continue(());
     }
+    let Some(global) = Global::load(world) else { return Step::Continue(()) };
     case.rule = overlay::lookup(world, global.seed, case.packet.source, world.coarse());
     match case.rule {
         Some(rule) => match rule.sentence {

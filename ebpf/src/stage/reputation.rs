@@ -11,17 +11,24 @@ use weir_common::{
 
 use crate::{Case, Step, World};
 
-/// Finds the class of the source. An allowed source passes.
+/// Finds the class of the source.
 #[inline(always)]
-pub(super) fn look_up(world: &impl World, case: &mut Case) -> Step {
+pub(super) fn look_up(world: &impl World, case: &mut Case) {
     if case.packet.kind != Kind::Ip {
-        return Step::Continue(());
+        return;
     }
     case.class = table::lookup(world, case.generation, &case.policy, case.packet.source);
+    if case.class != NONE {
+        case.listing = class::load(world, case.generation, case.class);
+    }
+}
+
+/// Lets an allowed source pass.
+#[inline(always)]
+pub(super) fn admit(case: &mut Case) -> Step {
     if case.class == NONE {
         return Step::Continue(());
     }
-    case.listing = class::load(world, case.generation, case.class);
     case.reason = Reason::Observe;
     match case.listing.action {
         Action::Allow => case.pass(Reason::Allow),

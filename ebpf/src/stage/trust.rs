@@ -3,7 +3,7 @@
 
 use weir_common::{
     addr::Address,
-    packet::{Kind, Packet, protocol},
+    packet::{Fragment, Kind, Packet, protocol},
     verdict::Reason,
 };
 
@@ -18,18 +18,16 @@ pub(super) fn judge(case: &mut Case) -> Step {
     }
 }
 
-/// RFC 4861 section 4: types 133 to 137, hop limit 255 (so not forwarded by any router), from a
-/// link-local address or, during address detection, from none.
+/// RFC 4861 section 4: types 133 to 137, hop limit 255, so not forwarded by any router. That alone says
+/// that the sender is on the link. Its source may be of any kind: section 7.2.2 has hosts solicit from
+/// the address for which they were asked, and one who floods the link can do so from a link-local
+/// address as well. RFC 6980: never in fragments.
 #[inline(always)]
-const fn is_neighbour_discovery(packet: &Packet) -> bool {
-    match packet.source {
-        Address::V6(source) => {
-            packet.protocol == protocol::ICMPV6
-                && matches!(packet.flags, 133..=137)
-                && packet.hop_limit == 255
-                && packet.defect.is_none()
-                && (source.is_link_local() || source.is_unspecified())
-        }
-        Address::V4(_) => false,
-    }
+fn is_neighbour_discovery(packet: &Packet) -> bool {
+    matches!(packet.source, Address::V6(_))
+        && packet.protocol == protocol::ICMPV6
+        && matches!(packet.flags, 133..=137)
+        && packet.hop_limit == 255
+        && packet.fragment == Fragment::Whole
+        && packet.defect.is_none()
 }

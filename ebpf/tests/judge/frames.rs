@@ -44,6 +44,12 @@ fn ip(source: &str, protocol: u8, hop_limit: u8, payload: &[u8]) -> Vec<u8> {
     }
 }
 
+/// The IP packet of a frame inside of another from `source`.
+pub(crate) fn tunnel(source: &str, inner: &[u8]) -> Vec<u8> {
+    let protocol = if inner[ETHERNET] >> 4 == 4 { 4 } else { 41 };
+    ip(source, protocol, 64, &inner[ETHERNET..])
+}
+
 fn segment(port: u16, flags: u8) -> Vec<u8> {
     let [high, low] = port.to_be_bytes();
     vec![0xc0, 0, high, low, 0, 0, 0, 1, 0, 0, 0, 0, 0x50, flags, 0xff, 0xff, 0, 0, 0, 0]

@@ -1,21 +1,21 @@
 //! A host as the agent would set it up, over plain memory.
 
-use std::cell::Cell;
-
 use weir_common::{
-    ABI_VERSION,
     addr::Address,
     class::{self, Action, Class, ClassId, HOLE},
-    control::{self, Global, Malformed, Policy, Seed},
-    gcra::{Clock, Profile},
+    control::{self, Malformed, Policy, Seed},
+    gcra::Profile,
     heap::Heap,
     limit::{self, Dimension, Limit, MANAGEMENT, PROFILES, Scope},
-    line::{Line, Memory, Word},
+    line::Memory as _,
     map::{Map, Sizes},
     overlay::{self, FOREVER, Prefix, Rule, Sentence},
-    table::{v4, v6},
+    table::{
+        v4,
+        v6::{self, Lengths},
+    },
 };
-use weir_ebpf::{Case, World, judge};
+use weir_ebpf::{Case, judge};
 
 pub(crate) const ALLOW: ClassId = 1;
 pub(crate) const FEED: ClassId = 2;
@@ -23,6 +23,8 @@ pub(crate) const FEED_SHADOW: ClassId = 3;
 pub(crate) const OBSERVE: ClassId = 4;
 /// Observed, and held to the second profile of every limit.
 pub(crate) const STRICT: ClassId = 5;
+/// A balancer that lists say nothing of.
+pub(crate) const BALANCER: ClassId = 6;
 
 const SIZES: Sizes = Sizes::MIN;
 /// The secret of limiter and rules.
@@ -37,38 +39,10 @@ fn pace(burst: u64) -> Profile {
 /// A host, and the generation of its policy that is being written.
 pub(crate) struct Host {
     heap: Heap,
-    sequence: Cell<u32>,
     generation: u32,
     policy: Policy,
-    v6_lengths: u128,
+    v6_lengths: Vec<u32>,
     services: u8,
-}
-
-impl Memory for Host {
-    fn line(&self, map: Map, index: u32) -> Option<&Line> {
-        self.heap.line(map, index)
-    }
-
-    fn compare_exchange(&self, word: &Word, current: u64, new: u64) -> u64 {
-        self.heap.compare_exchange(word, current, new)
-    }
-}
-
-impl Clock for Host {
-    fn coarse(&self) -> u64 {
-        self.heap.coarse()
-    }
-
-    fn precise(&self) -> u64 {
-        self.heap.precise()
-    }
-}
-
-impl World for Host {
-    fn dither(&self) -> u32 {
-        self.sequence.set(self.sequence.get().wrapping_add(0x9e_3779));
-        self.sequence.get() & 0xff_ffff
-    }
 }
 
 impl Host {
@@ -76,33 +50,22 @@ impl Host {
     pub(crate) fn empty() -> Self {
         Self {
             heap: Heap::new(SIZES),
-            sequence: Cell::new(0),
             generation: 0,
             policy: Policy::NONE,
-            v6_lengths: 0,
+            v6_lengths: Vec::new(),
             services: 0,
         }
     }
 
     /// A policy with classes, but without lists and limits.
     pub(crate) fn new() -> Self {
-        let host = Self::empty();
-        host.heap.set_clock(NOW, 4000);
-        let global = Global {
-            abi: ABI_VERSION,
-            tick: 4000 << 16,
-            clock_offset: 0,
-            limiter_bits: SIZES.limiter_bits,
-            seed: SEED,
-            events_per_second: 100,
-        };
-        global.store(host.heap.line(Map::Control, 0).unwrap());
+        let host = Self { heap: Heap::started(SIZES, NOW), ..Self::empty() };
         host.begin(0)
     }
 
     fn begin(mut self, generation: u32) -> Self {
         self.generation = generation;
-        self.v6_lengths = 0;
+        self.v6_lengths.clear();
         self.policy = Policy {
             v4_bits: SIZES.v4_bits,
             v6_bits: SIZES.v6_bits,
@@ -116,6 +79,7 @@ impl Host {
             (FEED_SHADOW, Class { action: Action::Drop, shadow: true, ..observe }),
             (OBSERVE, observe),
             (STRICT, Class { profile: 1, ..observe }),
+            (BALANCER, Class { action: Action::Allow, decap: true, ..observe }),
         ] {
             class::store(&self.heap, generation, id, class);
         }
@@ -153,8 +117,9 @@ impl Host {
         match address {
             Address::V4(bits) => v4::insert(heap, generation, &self.policy, bits, length, class).unwrap(),
             Address::V6(bits) => {
-                self.v6_lengths |= 1 << (length - 1);
-                self.policy.v6_lengths = v6::set_lengths(heap, generation, self.v6_lengths);
+                self.v6_lengths.push(length);
+                let lengths = Lengths::of(self.v6_lengths.iter().copied());
+                self.policy.v6_lengths = v6::set_lengths(heap, generation, &lengths);
                 self.policy.v6_unfiltered |= length < v6::FILTERED_FROM;
                 v6::insert(heap, generation, &self.policy, bits, length, class).unwrap();
             }
@@ -229,14 +194,12 @@ impl Host {
     /// Has every bucket of the limiter owe an hour, to sources that are none of ours.
     pub(crate) fn fill_limiter(&self) {
         let tat = NOW + 3_600_000_000;
-        for line in (0..Map::Limiter.lines(SIZES)).map(|i| self.heap.line(Map::Limiter, i).unwrap()) {
-            line.store(std::array::from_fn(|i| (0x7f_fff0 | i as u64) << 40 | tat));
-        }
+        self.heap.fill(Map::Limiter, std::array::from_fn(|i| (0x7f_fff0 | i as u64) << 40 | tat));
     }
 
     pub(crate) fn judge(&self, frame: &[u8]) -> Case {
         let mut case = Case::OPEN;
-        judge(self, &frame, &mut case);
+        judge(&self.heap, &frame, &mut case);
         case
     }
 }

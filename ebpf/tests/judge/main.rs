@@ -8,8 +8,8 @@ mod rules;
 
 use std::collections::HashSet;
 
-use frames::{NS_TO_ALL, arp, cut, echo, fragment, neighbour, tags, tcp, tcp_patched, udp, v6_chain};
-use host::{ALLOW, FEED, FEED_SHADOW, Host, OBSERVE};
+use frames::{NS_TO_ALL, arp, cut, echo, fragment, neighbour, tags, tcp, tcp_patched, tunnel, udp, v6_chain};
+use host::{ALLOW, BALANCER, FEED, FEED_SHADOW, Host, OBSERVE};
 use weir_common::{
     class::{ClassId, NONE},
     control::Malformed,
@@ -76,6 +76,7 @@ fn frames_are_judged_by_policy() {
         malformed(),
         malformed_shadow(),
         generations(),
+        tunnels(),
     ]
     .into_iter()
     .chain(limits::limits())
@@ -113,7 +114,7 @@ fn never_judged() -> Group {
         want(neighbour("fe80::7", 135, 254), Drop, Reason::Feed, FEED),
         want(neighbour("fe80::7", 132, 255), Drop, Reason::Feed, FEED),
         want(neighbour("fe80::7", 138, 255), Drop, Reason::Feed, FEED),
-        want(neighbour("2001:db8::7", 135, 255), Drop, Reason::Feed, FEED),
+        want(neighbour("2001:db8::7", 135, 255), Pass, Reason::Neighbour, NONE),
         want(echo("fe80::7"), Drop, Reason::Feed, FEED),
         want(cut(neighbour("fe80::7", 135, 255), NS_TO_ALL - 1), Drop, Reason::Feed, FEED),
         want(tcp("fe80::7", 443, SYN), Drop, Reason::Feed, FEED),
@@ -249,4 +250,34 @@ fn generations() -> Group {
         want(tcp("10.3.0.1", 80, SYN), Pass, Reason::Clean, NONE),
     ];
     ("generations", host, frames)
+}
+
+/// The class and the limit of what is inside count, and nothing of the balancer.
+fn tunnels() -> Group {
+    const HERE: &str = "10.9.0.1";
+    let host = Host::new()
+        .list("10.1.0.0/16", FEED)
+        .list("10.3.0.0/16", FEED_SHADOW)
+        .list("10.4.0.0/16", OBSERVE)
+        .list("10.9.0.1/32", BALANCER)
+        .list("2001:db8:1::/48", FEED)
+        .limit(1, Dimension::Packets, 1, false)
+        .service(80, &[1]);
+    let inside = |source, port| tunnel(HERE, &tcp(source, port, SYN));
+    let frames = vec![
+        want(inside("10.1.0.9", 443), Drop, Reason::Feed, FEED),
+        want(inside("2001:db8:1::9", 443), Drop, Reason::Feed, FEED),
+        want(inside("10.3.0.9", 443), WouldDrop, Reason::Feed, FEED_SHADOW),
+        want(inside("10.4.0.9", 443), Pass, Reason::Observe, OBSERVE),
+        want(inside("10.6.0.9", 443), Pass, Reason::Clean, NONE),
+        limited(inside("10.6.0.9", 80), Pass, Reason::Clean, NONE, 1),
+        limited(inside("10.6.0.9", 80), Drop, Reason::Limit, NONE, 1),
+        limited(inside("10.6.0.8", 80), Pass, Reason::Clean, NONE, 1),
+        want(tcp(HERE, 80, SYN), Pass, Reason::Allow, BALANCER),
+        want(tcp(HERE, 80, SYN), Pass, Reason::Allow, BALANCER),
+        want(tunnel("10.6.0.9", &tcp("10.1.0.9", 443, SYN)), Pass, Reason::Clean, NONE),
+        want(tunnel(HERE, &tunnel("10.1.0.9", &tcp("10.6.0.9", 443, SYN))), Drop, Reason::Feed, FEED),
+        want(tunnel(HERE, &tcp_patched("10.6.0.9", 0, 0x44)), Drop, Reason::HeaderLength, NONE),
+    ];
+    ("tunnels", host, frames)
 }

@@ -174,11 +174,32 @@ fn padding_cutting_and_overwriting() {
 }
 
 #[test]
+fn headers_of_the_link() {
+    let packet = v4().udp(1, 2).packet();
+    let snap = v4().udp(1, 2).vlan(tpid::VLAN, 5).link(Link::Snap([0, 0, 0xf8])).build();
+    assert_eq!(snap[16..26], [0, 36, 0xaa, 0xaa, 3, 0, 0, 0xf8, 8, 0]);
+    assert_eq!(snap[26..], packet);
+    let labels = v4().udp(1, 2).link(Link::Pppoe).link(Link::Mpls(vec![3, 0xf_ffff])).build();
+    assert_eq!(labels[12..22], [0x88, 0x64, 0x11, 0, 0, 7, 0, 38, 2, 0x81]);
+    assert_eq!(labels[22..30], [0, 0, 0x30, 64, 0xff, 0xff, 0xf1, 64]);
+    assert_eq!(labels[30..], packet);
+}
+
+#[test]
 fn tunnels() {
-    let inner = v6().udp(1, 2).packet();
-    let bytes = v4().protocol(41).payload(&inner).build();
+    let inner = v6().udp(1, 2);
+    let bytes = v4().ip_in_ip(&inner).build();
     let Some(NetSlice::Ipv4(ip)) = parsed(&bytes).net else { panic!("no IPv4") };
-    assert_eq!(ip.payload().payload, inner);
+    assert_eq!((ip.payload().ip_number.0, ip.payload().payload), (41, &inner.packet()[..]));
+    let bytes = v4().vxlan(&inner).build();
+    let Some(TransportSlice::Udp(udp)) = parsed(&bytes).transport else { panic!("no UDP") };
+    assert_eq!((udp.destination_port(), udp.payload()[8..].to_vec()), (4789, inner.build()));
+    let bytes = v4().gue(2, &inner).build();
+    let Some(TransportSlice::Udp(udp)) = parsed(&bytes).transport else { panic!("no UDP") };
+    assert_eq!((udp.destination_port(), &udp.payload()[..2]), (6080, &[2, 41][..]));
+    assert_eq!(udp.payload()[12..], inner.packet());
+    let bytes = v4().gue_direct(&inner).build();
+    assert_eq!(bytes[14 + 20 + 8..], inner.packet());
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! The two judges: the program in the kernel, and the same code over plain memory.
 
-use std::{cell::Cell, collections::HashMap, path::Path};
+use std::{collections::HashMap, path::Path};
 
 use anyhow::{Context as _, Result};
 use aya::programs::{SchedClassifier, TestRun as _, TestRunOptions, Xdp};
@@ -14,22 +14,20 @@ use weir::{
 pub(crate) use weir_common::counter::Outcome;
 use weir_common::{
     control::{self, Global, Seed},
-    gcra::Clock,
+    gcra::Clock as _,
     heap::Heap,
-    line::{Line, Memory, Word},
+    line::Memory,
     map::{Map, Sizes},
     verdict::Reason,
 };
-use weir_ebpf::World;
 
-use crate::{
-    cases::{Case, Setting},
-    rules,
-};
+use crate::table::{Case, Setting, rules};
 
 const SIZES: Sizes = Sizes { v4_bits: 17, v6_bits: 10, limiter_bits: 17 };
 /// Ethernet and IPv6 headers.
 const SHORTEST_BUFFER: usize = 54;
+/// A page, less headroom and `struct skb_shared_info`.
+const LONGEST_BUFFER: usize = 4096 - 66 - 320;
 
 /// The programs of the kernel.
 #[derive(Clone, Copy, Debug)]
@@ -52,6 +50,16 @@ enum Program {
     Xdp(Xdp),
     Tcx(SchedClassifier),
 }
+
+/// Debt is told from remains of the past only when the clock is past its first hour.
+const NOW: u64 = 1 << 33;
+const HOUR: u64 = 3_600_000_000;
+
+/// The secret of the limiter of [`Heap::started`].
+const SEED: Seed = Seed(0x0123_4567_89ab_cdef, 0xfedc_ba98_7654_3211);
+
+/// What a frame got.
+pub(crate) type Judgement = (Outcome, Reason);
 
 /// What a setting compiles to.
 struct Compiled {
@@ -77,91 +85,50 @@ fn compile(setting: Setting) -> Compiled {
     Compiled { policy, merged, classes }
 }
 
-/// Makes every bucket of the limiter one that owes, to nobody that a frame could come from.
-fn fill_with_debtors(memory: &impl Memory, now: u64) {
-    const HOUR: u64 = 3_600_000_000;
+/// Returns a line of buckets that owe, to nobody that a frame could come from.
+fn debtors(now: u64) -> [u64; 8] {
     let tat = now.wrapping_add(HOUR) & ((1 << 40) - 1);
-    for index in 0..Map::Limiter.lines(SIZES) {
-        if let Some(line) = memory.line(Map::Limiter, index) {
-            line.store(std::array::from_fn(|i| (0x7f_fff0 + i as u64) << 40 | tat));
-        }
-    }
-}
-
-fn empty(memory: &impl Memory, map: Map) {
-    for index in 0..map.lines(SIZES) {
-        if let Some(line) = memory.line(map, index) {
-            line.store([0; 8]);
-        }
-    }
+    std::array::from_fn(|i| (0x7f_fff0 + i as u64) << 40 | tat)
 }
 
 /// The code of the kernel program over plain memory.
 pub(crate) struct Native {
     heap: Heap,
-    dither: Cell<u32>,
+    clean: bool,
 }
 
 impl Native {
     pub(crate) fn new(setting: Setting) -> Self {
         let Compiled { policy, merged, classes } = compile(setting);
-        let heap = Heap::new(SIZES);
-        // Debt is told from remains of the past only when the clock is past its first hour.
-        heap.set_clock(1 << 33, 4000);
+        let heap = Heap::started(SIZES, NOW);
         compile::write(&heap, 1, SIZES, Seed(11, 22), &policy, &merged, &classes).expect("it fits");
-        let line = heap.line(Map::Control, 0).expect("a control line");
-        Global {
-            abi: weir_common::ABI_VERSION,
-            tick: 4000 << 16,
-            clock_offset: 0,
-            limiter_bits: SIZES.limiter_bits,
-            seed: Seed(33, 44),
-            events_per_second: 1,
-        }
-        .store(line);
-        control::publish(line, 1);
-        rules::set(&heap, Seed(33, 44), heap.coarse());
-        Self { heap, dither: Cell::new(0) }
+        control::publish(heap.line(Map::Control, 0).expect("a control line"), 1);
+        rules::set(&heap, SEED, heap.coarse());
+        Self { heap, clean: true }
     }
 
-    pub(crate) fn judge(&self, case: &Case) -> (Outcome, Reason) {
-        empty(&self.heap, Map::Limiter);
-        empty(&self.heap, Map::Valve);
+    pub(crate) fn judge(&mut self, case: &Case) -> Judgement {
+        if case.needs_clean_limiter() && !self.clean {
+            self.heap.fill(Map::Limiter, [0; 8]);
+            self.heap.fill(Map::Valve, [0; 8]);
+            self.clean = true;
+        }
         if case.full_limiter {
-            fill_with_debtors(&self.heap, self.heap.coarse());
+            self.heap.fill(Map::Limiter, debtors(NOW));
         }
         let mut judged = weir_ebpf::Case::OPEN;
         for _ in 0..case.times {
-            weir_ebpf::judge(self, &case.frame.as_slice(), &mut judged);
+            judged = self.run(&case.frame);
         }
+        self.clean &= !case.needs_clean_limiter();
         (judged.outcome, judged.reason)
     }
-}
 
-impl Memory for Native {
-    fn line(&self, map: Map, index: u32) -> Option<&Line> {
-        self.heap.line(map, index)
-    }
-
-    fn compare_exchange(&self, word: &Word, current: u64, new: u64) -> u64 {
-        self.heap.compare_exchange(word, current, new)
-    }
-}
-
-impl Clock for Native {
-    fn coarse(&self) -> u64 {
-        self.heap.coarse()
-    }
-
-    fn precise(&self) -> u64 {
-        self.heap.precise()
-    }
-}
-
-impl World for Native {
-    fn dither(&self) -> u32 {
-        self.dither.set(self.dither.get().wrapping_add(0x9e_3779));
-        self.dither.get() & 0xff_ffff
+    /// Judges a frame once.
+    pub(crate) fn run(&self, frame: &[u8]) -> weir_ebpf::Case {
+        let mut judged = weir_ebpf::Case::OPEN;
+        weir_ebpf::judge(&self.heap, &frame, &mut judged);
+        judged
     }
 }
 
@@ -173,6 +140,8 @@ pub(crate) struct Kernel {
     program: Program,
     counters: Counters,
     memory: Mapped,
+    clean: bool,
+    counts: HashMap<Judgement, u64>,
 }
 
 impl Kernel {
@@ -185,6 +154,7 @@ impl Kernel {
         let memory = Mapped::open(&pins)?;
         let seed = Global::load(&memory).context("settings")?.seed;
         rules::set(&memory, seed, clock::now_us(&memory));
+        let counters = Counters::open(&pins)?;
         Ok(Self {
             _datapath: datapath,
             hook,
@@ -192,58 +162,88 @@ impl Kernel {
                 Hook::Xdp => Program::Xdp(Xdp::from_pin(pins.program(), XdpAttachType::Interface)?),
                 Hook::Tcx => Program::Tcx(SchedClassifier::from_pin(pins.tcx_program())?),
             },
-            counters: Counters::open(&pins)?,
+            counts: count(&counters),
+            counters,
             memory,
+            clean: false,
         })
     }
 
     /// Judges a case. Nothing for a frame of which the kernel makes no socket buffer to test with.
-    pub(crate) fn judge(&mut self, case: &Case) -> Option<(Outcome, Reason)> {
-        empty(&self.memory, Map::Limiter);
-        empty(&self.memory, Map::Valve);
+    pub(crate) fn judge(&mut self, case: &Case) -> Option<Judgement> {
+        if case.needs_clean_limiter() && !self.clean {
+            self.fill(Map::Limiter, [0; 8]);
+            self.fill(Map::Valve, [0; 8]);
+            self.clean = true;
+        }
         if case.full_limiter {
-            fill_with_debtors(&self.memory, clock::now_us(&self.memory));
+            self.fill(Map::Limiter, debtors(clock::now_us(&self.memory)));
         }
         let mut result = None;
         for _ in 0..case.times {
-            result = self.run(&case.frame);
+            result = self.run(&case.frame, case.frame.len());
         }
+        self.clean &= !case.needs_clean_limiter();
         result
     }
 
-    /// Runs the program once; what it decided is in its return value, and why in the one counter
-    /// that it raised.
-    fn run(&self, frame: &[u8]) -> Option<(Outcome, Reason)> {
-        let before = self.counts();
+    fn fill(&self, map: Map, words: [u64; 8]) {
+        for index in 0..map.lines(SIZES) {
+            if let Some(line) = self.memory.line(map, index) {
+                line.store(words);
+            }
+        }
+    }
+
+    /// Runs the program once, with at most `first` bytes in the first buffer of the frame. What it
+    /// decided is in its return value, and why in the one counter that it raised.
+    pub(crate) fn run(&mut self, frame: &[u8], first: usize) -> Option<Judgement> {
+        let context = context(first.min(frame.len()));
         let options = TestRunOptions { data_in: Some(frame), ..TestRunOptions::default() };
         let result = match &self.program {
-            Program::Xdp(program) => program.test_run(options),
+            Program::Xdp(program) => program.test_run(TestRunOptions { ctx_in: Some(&context), ..options }),
             Program::Tcx(program) => program.test_run(options),
         };
         let action = match result {
             Ok(result) => result.return_value,
-            // It has not even a whole IP header (`bpf_prog_test_run_skb`, net/bpf/test_run.c).
-            Err(_) if matches!(self.hook, Hook::Tcx) && frame.len() < SHORTEST_BUFFER => return None,
+            // It has not even a whole IP header, or is longer than a page with all that belongs to a socket
+            // buffer (`bpf_prog_test_run_skb`, net/bpf/test_run.c).
+            Err(_)
+                if matches!(self.hook, Hook::Tcx)
+                    && !(SHORTEST_BUFFER..LONGEST_BUFFER).contains(&frame.len()) =>
+            {
+                return None;
+            }
             Err(error) => panic!("test run of {} bytes: {error:?}", frame.len()),
         };
+        let counts = count(&self.counters);
+        let before = std::mem::replace(&mut self.counts, counts);
         let raised: Vec<_> = self
-            .counts()
-            .into_iter()
-            .filter(|(kind, count)| before.get(kind).copied().unwrap_or(0) != *count)
+            .counts
+            .iter()
+            .filter(|(kind, count)| before.get(kind).copied().unwrap_or(0) != **count)
             .collect();
-        let [((outcome, reason), count)] = raised[..] else { panic!("counters raised: {raised:?}") };
-        assert_eq!(count, before.get(&(outcome, reason)).copied().unwrap_or(0) + 1);
+        let [(judgement, count)] = raised[..] else { panic!("counters raised: {raised:?}") };
+        assert_eq!(*count, before.get(judgement).copied().unwrap_or(0) + 1);
         let (drop, pass) = self.hook.actions();
-        let want = if outcome == Outcome::Drop { drop } else { pass };
-        assert_eq!(action, want, "{outcome:?} but the program returned {action}");
-        Some((outcome, reason))
+        let want = if judgement.0 == Outcome::Drop { drop } else { pass };
+        assert_eq!(action, want, "{judgement:?} but the program returned {action}");
+        Some(*judgement)
     }
+}
 
-    fn counts(&self) -> HashMap<(Outcome, Reason), u64> {
-        let mut counts = HashMap::new();
-        for row in self.counters.packets(&[0]).expect("counters") {
-            *counts.entry((row.outcome, row.reason)).or_default() += row.count.packets;
-        }
-        counts
+/// Returns a `struct xdp_md` (include/uapi/linux/bpf.h) by which the first buffer has so many bytes,
+/// or fewer if a page does not hold them (net/bpf/test_run.c, `bpf_prog_test_run_xdp`).
+fn context(first: usize) -> [u8; 24] {
+    let mut context = [0; 24];
+    context[4..8].copy_from_slice(&u32::try_from(first).expect("short").to_ne_bytes());
+    context
+}
+
+fn count(counters: &Counters) -> HashMap<Judgement, u64> {
+    let mut counts = HashMap::new();
+    for row in counters.packets(&[0]).expect("counters") {
+        *counts.entry((row.outcome, row.reason)).or_default() += row.count.packets;
     }
+    counts
 }

@@ -11,7 +11,7 @@ use weir_common::{
     verdict::Reason,
 };
 
-use crate::cases::{LISTED4, Setting, Table, v4, v6};
+use super::{LISTED4, Setting, Table, v4, v6};
 
 const BANNED4: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 200);
 const BANNED6: Ipv6Addr = Ipv6Addr::new(0x2001, 0xdb8, 0xb, 0, 0, 0, 0, 1);
@@ -52,11 +52,10 @@ pub(crate) fn set(memory: &impl Memory, seed: Seed, now: u64) {
     }
 }
 
-pub(crate) fn rules(table: &mut Table) {
+pub(super) fn add(table: &mut Table) {
     bans(table);
     protected(table);
     profiles(table);
-    control(table);
     together(table);
 }
 
@@ -88,17 +87,17 @@ fn protected(table: &mut Table) {
 }
 
 fn profiles(table: &mut Table) {
-    table.passed("poor, within its limit", &v4(POOR).udp(1, 443), Reason::Observe).times = 1;
-    table.dropped("poor, over its limit", &v4(POOR).udp(1, 443), Reason::Limit, false).times = 2;
+    table.passed("poor, within its limit", &v4(POOR).udp(1, 443), Reason::Observe).times = 2;
+    table.dropped("poor, over its limit", &v4(POOR).udp(1, 443), Reason::Limit, false).times = 3;
     table.passed("partner", &v4(PARTNER).udp(1, 443), Reason::Observe).times = 6;
     table.dropped("partner, over its limit", &v4(PARTNER).udp(1, 443), Reason::Limit, false).times = 7;
     table.passed("partner, listed", &v4(LISTED_PARTNER).tcp(1, 22), Reason::Observe);
-    table.passed("throttled by a rule, within", &v4(THROTTLED).udp(1, 443), Reason::Clean).times = 1;
-    table.dropped("throttled by a rule", &v4(THROTTLED).udp(1, 443), Reason::Limit, false).times = 2;
+    table.passed("throttled by a rule, within", &v4(THROTTLED).udp(1, 443), Reason::Clean).times = 2;
+    table.dropped("throttled by a rule", &v4(THROTTLED).udp(1, 443), Reason::Limit, false).times = 3;
 }
 
 /// Five at once: SYN to declared services, ICMP and fragments, whatever else they are.
-fn control(table: &mut Table) {
+pub(super) fn control(table: &mut Table) {
     let source = Ipv4Addr::new(192, 0, 2, 70);
     table.passed("pings", &v4(source).icmp(8, 0), Reason::Clean).times = 5;
     table.dropped("too many pings", &v4(source).icmp(8, 0), Reason::Limit, false).times = 6;

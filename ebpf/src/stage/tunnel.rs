@@ -1,0 +1,28 @@
+//! What a declared load balancer has wrapped up: the packet inside is the one that is judged, by its
+//! own source. From anybody else a tunnel is a packet like any other.
+
+use core::hint::black_box;
+
+use weir_common::{
+    class::{Class, NONE},
+    packet::{Frame, Kind, tunnel},
+    verdict::Reason,
+};
+
+use super::reputation;
+use crate::{Case, Step, World};
+
+#[inline(always)]
+pub(super) fn judge(world: &impl World, frame: &impl Frame, case: &mut Case) -> Step {
+    if !case.listing.decap || !tunnel::enter(&frame.again(), &mut case.packet) {
+        return Step::Continue(());
+    }
+    let case = black_box(case);
+    case.class = NONE;
+    case.listing = Class::UNLISTED;
+    if case.packet.kind == Kind::Other {
+        return case.pass(Reason::NotIp);
+    }
+    reputation::look_up(world, case);
+    Step::Continue(())
+}
