@@ -12,6 +12,8 @@ pub mod namespace;
 pub mod wire;
 /// A server, and clients of many addresses.
 pub mod service;
+/// How long tests wait.
+pub mod patience;
 /// Programs that do not outlive the test.
 pub mod process;
 /// The agent as a process.
