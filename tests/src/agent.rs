@@ -15,12 +15,12 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use nix::sys::signal::Signal;
 use tempfile::TempDir;
 
-use crate::{metrics::Metrics, namespace::Namespace, process::Process};
+use crate::{metrics::Metrics, namespace::Namespace, patience, process::Process};
 
 /// How long a start or a stop may take on a busy machine.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE_SECONDS: u64 = 30;
 /// How long a page may take.
-const PAGE: Duration = Duration::from_secs(5);
+const PAGE_SECONDS: u64 = 5;
 
 /// Returns the agent's binary: what the variable WEIR_BINARY names, or `weir` in the target
 /// directory of the running program.
@@ -139,7 +139,7 @@ impl Agent {
     /// If it runs already, ends, or is not ready in time; with its log.
     pub fn start(&mut self) -> Result<()> {
         self.spawn()?;
-        self.wait_ready(PATIENCE)
+        self.wait_ready(patience::seconds(PATIENCE_SECONDS))
     }
 
     /// Starts the agent, ready or not.
@@ -190,10 +190,11 @@ impl Agent {
     /// If nobody listens, or the answer is not HTTP.
     pub fn get(&self, path: &str) -> Result<(u16, String)> {
         let address = self.listens_on;
+        let patience = patience::seconds(PAGE_SECONDS);
         let mut stream = self.namespace.run(|| {
-            TcpStream::connect_timeout(&address, PAGE).with_context(|| format!("connect to {address}"))
+            TcpStream::connect_timeout(&address, patience).with_context(|| format!("connect to {address}"))
         })?;
-        stream.set_read_timeout(Some(PAGE)).context("set a timeout")?;
+        stream.set_read_timeout(Some(patience)).context("set a timeout")?;
         // HTTP/1.0: the body ends with the connection, and comes in one piece.
         write!(stream, "GET {path} HTTP/1.0\r\nHost: {address}\r\n\r\n").context("send a request")?;
         let mut answer = String::new();
@@ -255,7 +256,7 @@ impl Agent {
     fn end(&mut self, signal: Signal) -> Result<ExitStatus> {
         let process = self.running()?;
         process.signal(signal)?;
-        let status = process.wait(PATIENCE)?;
+        let status = process.wait(patience::seconds(PATIENCE_SECONDS))?;
         self.process = None;
         Ok(status)
     }

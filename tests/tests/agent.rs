@@ -13,13 +13,15 @@ use weir_tests::{
     agent::{Agent, binary},
     frame::{Frame, Sight},
     namespace::Pair,
+    patience,
     wire::{Receiver, Wire},
 };
 
 const LISTED: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 7);
 const OTHER: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 9);
 const CLEAN: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 77);
-const PATIENCE: Duration = Duration::from_secs(10);
+/// How long the agent may take to notice something.
+const PATIENCE_SECONDS: u64 = 10;
 
 fn config(agent: &Agent, enforce: &str, mode: &str, allow: &str) -> String {
     format!(
@@ -61,7 +63,7 @@ fn deliver<const N: usize>(pair: &Pair, sources: [Ipv4Addr; N], port: u16, packe
 
 /// Waits until `explain` gives this verdict for the address.
 fn wait_for_verdict(agent: &Agent, address: Ipv4Addr, verdict: &str) {
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + patience::seconds(PATIENCE_SECONDS);
     loop {
         let output = agent.weir(&["explain", &address.to_string(), "-o", "json"]).unwrap();
         let text = String::from_utf8(output.stdout).unwrap();
@@ -143,14 +145,14 @@ fn a_bad_list_changes_nothing() {
     let html = "<html><body>503 Service Unavailable</body></html>\n".repeat(20);
     for bad in ["", "# only a comment\n", &html] {
         agent.write("bad.netset", bad).unwrap();
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + patience::seconds(PATIENCE_SECONDS);
         while agent.metrics().unwrap().sum("weir_feed_held", &[("feed", "bad")]) < 0.5 {
             assert!(Instant::now() < deadline, "not held: {bad:?}\n{}", agent.log());
             thread::sleep(Duration::from_millis(20));
         }
         assert_eq!(deliver(&pair, [LISTED], 53, 20), [0]);
         agent.write("bad.netset", format!("{LISTED}\n")).unwrap();
-        let deadline = Instant::now() + PATIENCE;
+        let deadline = Instant::now() + patience::seconds(PATIENCE_SECONDS);
         while agent.metrics().unwrap().sum("weir_feed_held", &[("feed", "bad")]) > 0.5 {
             assert!(Instant::now() < deadline, "still held\n{}", agent.log());
             thread::sleep(Duration::from_millis(20));
@@ -184,7 +186,7 @@ fn a_bad_configuration_is_refused_with_its_place() {
         assert_eq!(output.status.code(), Some(64), "{name}: run");
     }
     agent.signal(Signal::SIGHUP).unwrap();
-    let deadline = Instant::now() + PATIENCE;
+    let deadline = Instant::now() + patience::seconds(PATIENCE_SECONDS);
     while agent.metrics().unwrap().sum("weir_config_reloads_total", &[("result", "refused")]) < 0.5 {
         assert!(Instant::now() < deadline, "{}", agent.log());
         thread::sleep(Duration::from_millis(20));

@@ -11,10 +11,10 @@ use std::{
 use anyhow::{Result, bail};
 
 use super::Namespace;
-use crate::frame::Mac;
+use crate::{frame::Mac, patience};
 
 /// How long the kernel may take to notice that a cable is plugged in.
-const CARRIER: Duration = Duration::from_secs(5);
+const CARRIER_SECONDS: u64 = 5;
 
 /// A client and a server, joined by a veth pair with an interface [`Pair::INTERFACE`] on either
 /// side, and without a way to anywhere else.
@@ -164,13 +164,14 @@ impl Namespace {
     /// Waits for the cable, then adds the addresses.
     fn set_up(&self, end: End) -> Result<()> {
         let state = |name: &str| fs::read_to_string(format!("/sys/class/net/{}/{name}", Pair::INTERFACE));
-        let deadline = Instant::now() + CARRIER;
+        let patience = patience::seconds(CARRIER_SECONDS);
+        let deadline = Instant::now() + patience;
         self.run(|| {
             // Until the kernel has noticed the other end, which it may do once a second, the interface
             // swallows what is sent. Since Linux 6.9, to ask for `carrier` makes it look at once.
             while state("carrier")?.trim() != "1" || state("operstate")?.trim() != "up" {
                 if Instant::now() > deadline {
-                    bail!("{} has no carrier after {CARRIER:?}", Pair::INTERFACE);
+                    bail!("{} has no carrier after {patience:?}", Pair::INTERFACE);
                 }
                 thread::sleep(Duration::from_millis(1));
             }

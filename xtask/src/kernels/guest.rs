@@ -16,7 +16,7 @@ use nix::{
     mount::{MsFlags, mount},
     sys::reboot::{RebootMode, reboot},
 };
-use weir_tests::process::Process;
+use weir_tests::{patience, process::Process};
 
 use super::{
     report::{Outcome, Report},
@@ -51,6 +51,9 @@ const RELEASE: &str = "/proc/sys/kernel/osrelease";
 const OUTPUT: &str = "/run/output";
 /// How long a test may take: the slowest takes 15 s, and 90 s on a machine with much else to do.
 pub(super) const TEST_PATIENCE: Duration = Duration::from_mins(5);
+
+/// How many times longer than here everything may take in a guest.
+const SLOWNESS: &str = "6";
 
 /// Returns where a test program is.
 pub(super) fn test_program(binary: &str) -> String {
@@ -144,6 +147,7 @@ fn run_test(test: &Test) -> Result<Outcome> {
         .args([&test.name, "--exact", "--nocapture"])
         .env("PATH", "/bin")
         .env("WEIR_BINARY", AGENT)
+        .env(patience::VARIABLE, SLOWNESS)
         .env("RUST_BACKTRACE", "1")
         .stdin(Stdio::null())
         .stdout(output.try_clone().context("share a file")?)

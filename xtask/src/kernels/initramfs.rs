@@ -19,7 +19,7 @@ use super::{
 use crate::sh;
 
 /// Programs of the machine that tests call.
-const TOOLS: [&str; 2] = ["ip", "bpftool"];
+const TOOLS: [&str; 3] = ["ip", "bpftool", "prlimit"];
 
 /// Packs a guest for these tests.
 pub(super) fn pack(

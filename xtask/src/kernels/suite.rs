@@ -10,8 +10,8 @@ use crate::sh;
 /// The package whose tests run: those that need a kernel.
 const PACKAGE: &str = "weir-tests";
 
-/// Words in the names of tests, and the first kernel that has what these are about. Any other test
-/// runs on every kernel.
+/// Words in the names of tests, or whole titles, and the first kernel that has what these are about.
+/// Any other test runs on every kernel.
 const NEEDS: [(&str, (u32, u32)); 1] = [("tcx", (6, 6))];
 
 /// A test: a program, and the name by which it knows the test.
@@ -40,8 +40,9 @@ impl Test {
 
     /// Returns the first kernel that has what it is about, if that is not in all.
     pub(super) fn needs(&self) -> Option<(u32, u32)> {
-        let is_word = |word| self.name.split(['_', ':']).any(|part| part == word);
-        NEEDS.iter().find(|(word, _)| is_word(*word)).map(|(_, since)| *since)
+        let title = self.title();
+        let is_about = |what| title == what || self.name.split(['_', ':']).any(|word| word == what);
+        NEEDS.iter().find(|(what, _)| is_about(*what)).map(|(_, since)| *since)
     }
 
     /// Returns what is said of it where it does not run.
