@@ -22,6 +22,8 @@ pub mod policy;
 pub mod datapath;
 /// What is enforced, in words: class and limit names behind the kernel's numbers.
 pub mod record;
+/// Bans and manual rules, in words and beyond a reboot.
+pub mod rules;
 /// The agent as a whole: builds the parts, and runs them until it is told to stop.
 pub mod app;
 /// Logs and metrics.
