@@ -24,6 +24,8 @@ pub mod datapath;
 pub mod record;
 /// Bans and manual rules, in words and beyond a reboot.
 pub mod rules;
+/// The control API: HTTP and JSON on a Unix socket.
+pub mod api;
 /// The agent as a whole: builds the parts, and runs them until it is told to stop.
 pub mod app;
 /// Logs and metrics.
@@ -32,6 +34,8 @@ pub mod telemetry;
 pub mod status;
 /// Why an address gets what it gets.
 pub mod explain;
+/// The control API from the other end.
+mod client;
 /// The command line.
 pub mod cli;
 /// Tables for people, JSON for programs.

@@ -7,7 +7,7 @@ use serde::Serialize;
 use weir_common::{control, line::Memory as _, map::Map};
 
 use crate::{
-    datapath::{DatapathError, Pins, attach, counters::Counters, memory::Mapped},
+    datapath::{DatapathError, Pins, attach, counters::Counters, memory::Mapped, rules},
     output::table,
     policy::protect::{self, Conflicts},
     record::{FeedRecord, Record, TableRecord},
@@ -28,6 +28,8 @@ pub struct Status {
     pub publication: u64,
     /// Interfaces with a link.
     pub interfaces: Vec<Interface>,
+    /// Bans and manual rules in force.
+    pub rules: usize,
     /// Feeds, as of the last publication.
     pub feeds: Vec<FeedRecord>,
     /// Entries of lists that have no effect, because they name what must not be cut off.
@@ -76,6 +78,7 @@ pub fn read(pins: &Pins, state: &Path) -> Result<Status, DatapathError> {
             enforce: None,
             publication: 0,
             interfaces: Vec::new(),
+            rules: 0,
             feeds: Vec::new(),
             conflicts: Vec::new(),
             tables: Vec::new(),
@@ -118,6 +121,7 @@ pub fn read(pins: &Pins, state: &Path) -> Result<Status, DatapathError> {
             .into_iter()
             .map(|interface| Interface { mode: attach::mode_of(&interface).map(metrics::mode), interface })
             .collect(),
+        rules: rules::count(&memory),
         feeds: record.as_ref().map(|record| record.feeds.clone()).unwrap_or_default(),
         conflicts: record.as_ref().map(|record| record.conflicts.clone()).unwrap_or_default(),
         tables: record.map(|record| record.tables).unwrap_or_default(),
@@ -145,6 +149,7 @@ pub fn text(status: &Status) -> String {
         let mode = interface.mode.unwrap_or("gone");
         _ = writeln!(text, "interface    {} ({mode})", interface.interface);
     }
+    _ = writeln!(text, "rules        {}", status.rules);
     for table in &status.tables {
         _ = writeln!(text, "table        {}: {} of {} entries", table.name, table.entries, table.capacity);
     }
