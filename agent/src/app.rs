@@ -25,7 +25,7 @@ use tokio::{
     runtime,
     sync::{mpsc, watch},
     task::{self, JoinSet},
-    time::{MissedTickBehavior, interval, sleep, timeout},
+    time::{MissedTickBehavior, interval, sleep_until, timeout},
 };
 use weir_common::{ABI_VERSION, event::Event};
 
@@ -38,6 +38,7 @@ use crate::{
     record::{FeedRecord, LimitRecord, Record, TableRecord, seconds},
     rules::Rules,
     telemetry::{
+        self,
         metrics::{Metrics, View},
         server::{self, Pages},
     },
@@ -203,7 +204,7 @@ impl App {
         tasks.spawn(async move {
             let take = |event: Event| {
                 counter.events.fetch_add(1, Relaxed);
-                log(&event);
+                telemetry::packet(&event);
             };
             tokio::select! {
                 result = events.run(take) => {
@@ -225,6 +226,7 @@ impl App {
         mut changes: mpsc::Receiver<()>,
         mut jobs: mpsc::Receiver<Job>,
     ) {
+        let mut settled = None;
         let mut sweep = interval(SWEEP);
         sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -238,9 +240,11 @@ impl App {
                 }
                 Some(job) = jobs.recv() => task::block_in_place(|| self.answer(metrics, job, &mut jobs)),
                 _ = sweep.tick(), if self.rules.need_care() => task::block_in_place(|| self.sweep(metrics)),
-                Some(()) = changes.recv() => {
-                    sleep(SETTLE).await;
-                    // Only after the pause: what arrived in it is read as well.
+                // A time to come, no pause: a ban does not wait until lists have settled.
+                Some(()) = changes.recv(), if settled.is_none() => settled = Some(Instant::now() + SETTLE),
+                () = sleep_until(settled.unwrap_or_else(Instant::now).into()), if settled.is_some() => {
+                    settled = None;
+                    // Only then: what arrived meanwhile is read as well.
                     _ = changes.try_recv();
                     task::block_in_place(|| self.refresh(metrics));
                 }
@@ -384,16 +388,4 @@ impl App {
                 "cannot write the record; enforcement goes on, but `weir explain` will not know the names");
         }
     }
-}
-
-/// One packet is no news, and its source is somebody: nothing above `debug`.
-fn log(event: &Event) {
-    tracing::debug!(
-        source = %event.source(),
-        reason = event.reason,
-        outcome = event.outcome,
-        port = event.destination_port,
-        protocol = event.protocol,
-        "packet"
-    );
 }
