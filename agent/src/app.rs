@@ -5,6 +5,10 @@
 
 /// From configuration and lists to a policy.
 mod build;
+/// What the control API asks of the task that owns the datapath.
+mod control;
+/// Why the agent does not start.
+mod error;
 /// Interfaces that go and come back.
 mod interfaces;
 /// Signals, and systemd.
@@ -14,7 +18,6 @@ mod tasks;
 
 use std::{
     io,
-    net::SocketAddr,
     path::PathBuf,
     sync::{Arc, atomic::Ordering::Relaxed},
     time::{Duration, Instant, SystemTime},
@@ -26,24 +29,29 @@ use tokio::{
     runtime,
     sync::{mpsc, watch},
     task,
-    time::{MissedTickBehavior, interval, sleep, timeout},
+    time::{MissedTickBehavior, interval, sleep_until, timeout},
 };
 use weir_common::ABI_VERSION;
 
 use crate::{
-    config::{Config, ConfigError, Enforce},
-    datapath::{Attached, Datapath, DatapathError, Pins, pins::Lock, watch::InterfaceWatch},
+    api::{Desk, Job, socket::Socket},
+    config::{Config, Enforce},
+    datapath::{Attached, Datapath, Pins, pins::Lock, watch::InterfaceWatch},
     feed::{Feed, watch::Watch},
     policy::{
-        classes::{Classes, TooManyClasses},
+        classes::Classes,
         compile,
         limits::{self, LimitNumbers},
     },
     record::{FeedRecord, LimitRecord, Record, TableRecord, seconds},
+    rules::Rules,
     telemetry::metrics::{Metrics, View},
 };
 
 use build::{Built, build, sizes};
+use control::{Guard, SWEEP};
+pub use error::AppError;
+use error::system;
 use interfaces::Trouble;
 use signals::{Signals, tell_systemd};
 
@@ -63,40 +71,8 @@ pub struct Places {
     pub pins: Pins,
     /// The state directory.
     pub state: PathBuf,
-}
-
-/// Why the agent does not start.
-#[derive(Debug, thiserror::Error)]
-pub enum AppError {
-    /// The configuration is not valid.
-    #[error("{0}")]
-    Config(#[from] ConfigError),
-    /// The kernel does not take the program or the policy.
-    #[error(transparent)]
-    Datapath(#[from] DatapathError),
-    /// The lists overlap in too many ways.
-    #[error(transparent)]
-    Classes(#[from] TooManyClasses),
-    /// The listener cannot be opened.
-    #[error("listen.metrics: {address}: {error}")]
-    Listen {
-        /// Where.
-        address: SocketAddr,
-        /// Why not.
-        error: io::Error,
-    },
-    /// The operating system refuses something that every start needs.
-    #[error("{what}: {error}")]
-    System {
-        /// What was tried.
-        what: &'static str,
-        /// What it said.
-        error: io::Error,
-    },
-}
-
-fn system(what: &'static str) -> impl Fn(io::Error) -> AppError {
-    move |error| AppError::System { what, error }
+    /// The control socket, where it is not that of the configuration.
+    pub socket: Option<PathBuf>,
 }
 
 /// Runs the agent until SIGTERM or SIGINT. What the kernel enforces then stays in force.
@@ -107,12 +83,15 @@ pub fn run(places: Places) -> Result<(), AppError> {
     let config = Config::load(&places.config)?;
     places.pins.create()?;
     let lock = places.pins.lock()?;
+    // While there is one thread, and this is the only agent.
+    let path = places.socket.as_ref().unwrap_or(&config.listen.control);
+    let socket = Socket::bind(path).map_err(|error| AppError::Control { path: path.clone(), error })?;
     let runtime = runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()
         .map_err(system("start the runtime"))?;
-    let result = runtime.block_on(App::run(places, config, lock));
+    let result = runtime.block_on(App::run(places, config, lock, socket));
     // What still blocks (a page in the making) must not keep the process.
     runtime.shutdown_timeout(DRAIN);
     result
@@ -128,10 +107,14 @@ struct App {
     datapath: Datapath,
     interfaces: Vec<Attached>,
     trouble: Trouble,
+    rules: Rules,
+    /// The last attempt to write them has failed.
+    rules_unsaved: bool,
+    guard: Option<Guard>,
 }
 
 impl App {
-    async fn run(places: Places, config: Config, lock: Lock) -> Result<(), AppError> {
+    async fn run(places: Places, config: Config, lock: Lock, socket: Socket) -> Result<(), AppError> {
         // Before anything in the kernel is touched: what can fail for lack of a port or a handle.
         let address = config.listen.metrics;
         let listener =
@@ -142,10 +125,17 @@ impl App {
             Watch::new().map_err(|error| system("watch lists")(io::Error::other(error.to_string())))?;
         let (mut app, view) = task::block_in_place(|| Self::start(places, config, lock, watch))?;
         let metrics = Arc::new(Metrics::new(app.datapath.counters()?, view));
+        metrics.rules.set(app.rules.counts());
         let (stop, stopped) = watch::channel(());
-        let mut tasks = app.spawn(&metrics, listener, stopped)?;
+        let (desk, jobs) = Desk::new();
+        let mut tasks = app.spawn(&metrics, listener, stopped.clone())?;
+        tasks.spawn(async move {
+            if let Err(error) = socket.serve(desk, stopped).await {
+                tracing::error!(%error, "the control socket ended");
+            }
+        });
         tell_systemd(&[NotifyState::Ready]);
-        app.serve(&metrics, signals, changes, interfaces).await;
+        app.serve(&metrics, signals, changes, interfaces, jobs).await;
         tell_systemd(&[NotifyState::Stopping]);
         drop(stop);
         if timeout(DRAIN, async { while tasks.join_next().await.is_some() {} }).await.is_err() {
@@ -172,8 +162,22 @@ impl App {
         let built_in = building.elapsed();
         let sizes = sizes(&config, built.demand);
         let datapath = Datapath::open(&places.pins, lock, sizes, config.events_per_second)?;
-        let (interfaces, trouble) = (Vec::new(), Trouble::default());
-        let mut app = Self { places, config, feeds, watch, classes, numbers, datapath, interfaces, trouble };
+        // Before anything is attached: no packet gets past a ban of before.
+        let rules = Rules::restore(&places.state, datapath.memory(), SystemTime::now());
+        let mut app = Self {
+            places,
+            config,
+            feeds,
+            watch,
+            classes,
+            numbers,
+            datapath,
+            interfaces: Vec::new(),
+            trouble: Trouble::default(),
+            rules,
+            rules_unsaved: false,
+            guard: None,
+        };
         if !known {
             // Numbers of an agent before are not known, so its counts cannot be attributed.
             app.datapath.counters()?.reset_classes()?;
@@ -195,9 +199,15 @@ impl App {
         mut signals: Signals,
         mut changes: mpsc::Receiver<()>,
         mut interfaces: InterfaceWatch,
+        mut jobs: mpsc::Receiver<Job>,
     ) {
-        let mut look = interval(LOOK);
-        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut settled = None;
+        let ticks = |period| {
+            let mut ticks = interval(period);
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            ticks
+        };
+        let (mut look, mut sweep) = (ticks(LOOK), ticks(SWEEP));
         loop {
             tokio::select! {
                 _ = signals.terminate.recv() => return,
@@ -207,9 +217,13 @@ impl App {
                     task::block_in_place(|| self.reload(metrics));
                     tell_systemd(&[NotifyState::Ready]);
                 }
-                Some(()) = changes.recv() => {
-                    sleep(SETTLE).await;
-                    // Only after the pause: what arrived in it is read as well.
+                Some(job) = jobs.recv() => task::block_in_place(|| self.answer(metrics, job, &mut jobs)),
+                _ = sweep.tick(), if self.rules.need_care() => task::block_in_place(|| self.sweep(metrics)),
+                // A time to come, no pause: a ban does not wait until lists have settled.
+                Some(()) = changes.recv(), if settled.is_none() => settled = Some(Instant::now() + SETTLE),
+                () = sleep_until(settled.unwrap_or_else(Instant::now).into()), if settled.is_some() => {
+                    settled = None;
+                    // Only then: what arrived meanwhile is read as well.
                     _ = changes.try_recv();
                     task::block_in_place(|| self.refresh(metrics));
                 }
@@ -308,7 +322,9 @@ impl App {
             self.datapath.set_events_per_second(self.config.events_per_second);
         }
         let publication = self.datapath.publish(&built.policy, &built.merged, &self.classes)?;
+        self.rules.reconcile(self.datapath.memory());
         self.numbers = numbers;
+        self.guard = None;
         Ok(self.view(&built, publication, started.elapsed()))
     }
 

@@ -1,35 +1,31 @@
 //! The command line.
 
+/// `weir check`.
+mod check;
+/// `weir ban`, `unban`, `bans`, `allow` and `throttle`.
+mod rules;
+/// `weir unload`.
+mod unload;
+
 use std::{
-    fmt::Write as _,
     net::IpAddr,
     path::{Path, PathBuf},
     process::ExitCode,
 };
 
 use clap::{Args, Parser, Subcommand};
-use serde::Serialize;
 
 use crate::{
     app::{self, AppError, Places},
-    config::{Config, ConfigError, Port},
+    client::ClientError,
+    config::{ConfigError, Port},
     datapath::{DatapathError, Pins},
     explain,
-    feed::{self, Feed},
-    host,
-    output::{self, Format, table},
-    policy::{
-        Policy,
-        classes::Classes,
-        compile::Demand,
-        limits::{self, LimitNumbers},
-        merge,
-        protect::{self, Conflicts},
-    },
-    record::Record,
+    output::{self, Format},
     status, telemetry,
 };
 
+const SOCKET: &str = "/run/weir/weir.sock";
 /// Bad configuration or usage: EX_USAGE of sysexits.h.
 const EXIT_USAGE: u8 = 64;
 const EXIT_FAILURE: u8 = 1;
@@ -47,6 +43,10 @@ struct Cli {
     /// Directory in which the agent keeps what it knows.
     #[arg(long, global = true, env = "WEIR_STATE", default_value = "/var/lib/weir", value_name = "DIR")]
     state: PathBuf,
+    /// Control socket of the agent; with `run`, instead of `listen.control`.
+    /// [default: /run/weir/weir.sock]
+    #[arg(long, global = true, env = "WEIR_SOCKET", value_name = "PATH")]
+    socket: Option<PathBuf>,
     #[command(subcommand)]
     command: Command,
 }
@@ -84,6 +84,19 @@ enum Command {
         #[command(flatten)]
         output: Output,
     },
+    /// Drop packets from addresses, at once.
+    Ban(rules::Ban),
+    /// Lift whatever rule addresses have: a ban, or one of `allow` or `throttle`.
+    Unban(rules::Unban),
+    /// Show all bans and rules.
+    Bans {
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Let packets from addresses pass, whatever lists and limits say.
+    Allow(rules::Allow),
+    /// Hold addresses to the suspicious pace of limits.
+    Throttle(rules::Throttle),
     /// Detach from all interfaces and remove everything from the kernel, at once.
     Unload {
         #[command(flatten)]
@@ -136,25 +149,28 @@ enum CliError {
     Datapath(#[from] DatapathError),
     #[error("{0}")]
     Explain(#[from] explain::ExplainError),
+    #[error("{0}")]
+    Client(#[from] ClientError),
 }
 
 impl CliError {
     fn exit_code(&self) -> u8 {
         match self {
             Self::Config(_) | Self::App(AppError::Config(_)) => EXIT_USAGE,
-            Self::App(_) | Self::Datapath(_) | Self::Explain(_) => EXIT_FAILURE,
+            Self::App(_) | Self::Datapath(_) | Self::Explain(_) | Self::Client(_) => EXIT_FAILURE,
         }
     }
 }
 
 fn run(cli: Cli) -> Result<ExitCode, CliError> {
     let pins = Pins::new(&cli.bpffs);
+    let socket = cli.socket.as_deref().unwrap_or(Path::new(SOCKET));
     match cli.command {
         Command::Run { config, log_json } => {
             telemetry::init(log_json);
-            app::run(Places { config: config.config, pins, state: cli.state })?;
+            app::run(Places { config: config.config, pins, state: cli.state, socket: cli.socket })?;
         }
-        Command::Check { config, output } => return check(&config.config, output.output),
+        Command::Check { config, output } => return check::check(&config.config, output.output),
         Command::Status { output } => {
             output::print(output.output, &status::read(&pins, &cli.state)?, status::text);
         }
@@ -162,150 +178,12 @@ fn run(cli: Cli) -> Result<ExitCode, CliError> {
             let explanation = explain::explain(&pins, &cli.state, address, port)?;
             output::print(output.output, &explanation, explain::text);
         }
-        Command::Unload { output } => unload(&pins, &cli.state, output.output)?,
+        Command::Ban(ban) => return ban.run(socket),
+        Command::Unban(unban) => return unban.run(socket),
+        Command::Bans { output } => rules::list(socket, output.output)?,
+        Command::Allow(allow) => return allow.run(socket),
+        Command::Throttle(throttle) => return throttle.run(socket),
+        Command::Unload { output } => unload::unload(&pins, &cli.state, output.output)?,
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// What a check found.
-#[derive(Debug, Serialize)]
-struct Checked {
-    /// Configuration and all lists can be put in force.
-    ok: bool,
-    /// The configuration file.
-    config: PathBuf,
-    /// What is wrong with it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    problems: Option<ConfigError>,
-    /// Its lists.
-    feeds: Vec<CheckedFeed>,
-    /// Entries of lists that have no effect, because they name what must not be cut off.
-    conflicts: Vec<Conflicts>,
-    /// What will not do what it may be meant to do.
-    warnings: Vec<String>,
-    /// Slots that all lists together take.
-    ipv4_entries: u64,
-    /// Likewise.
-    ipv6_entries: u64,
-}
-
-#[derive(Debug, Serialize)]
-struct CheckedFeed {
-    name: String,
-    ipv4: usize,
-    ipv6: usize,
-    rejected: usize,
-    too_wide: usize,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    refused: Option<String>,
-}
-
-fn check(path: &Path, format: Format) -> Result<ExitCode, CliError> {
-    let config = match Config::load(path) {
-        Ok(config) => config,
-        Err(error) if format == Format::Json => {
-            let checked = Checked {
-                ok: false,
-                config: path.to_owned(),
-                problems: Some(error),
-                feeds: Vec::new(),
-                conflicts: Vec::new(),
-                warnings: Vec::new(),
-                ipv4_entries: 0,
-                ipv6_entries: 0,
-            };
-            output::print(format, &checked, check_text);
-            return Ok(ExitCode::from(EXIT_USAGE));
-        }
-        Err(error) => return Err(error.into()),
-    };
-    let mut feeds = Vec::new();
-    let mut rows = Vec::new();
-    for config in config.feeds.iter().cloned() {
-        let (list, refused) = match feed::read(&config) {
-            Ok(list) => (list, None),
-            Err(refusal) => (feed::Parsed::default(), Some(refusal.to_string())),
-        };
-        rows.push(CheckedFeed {
-            name: config.name.clone(),
-            ipv4: list.entries.v4.len(),
-            ipv6: list.entries.v6.len(),
-            rejected: list.rejected,
-            too_wide: list.too_wide,
-            refused,
-        });
-        feeds.push(Feed { entries: list.entries.into(), ..Feed::new(config) });
-    }
-    let protected = host::protected(&config.management);
-    let policy = Policy::new(&config, &feeds, &protected, &mut LimitNumbers::default());
-    let merged = merge::merge(&policy.lists, &mut Classes::default()).map_err(AppError::from)?;
-    let demand = Demand::of(&merged);
-    let checked = Checked {
-        ok: rows.iter().all(|row| row.refused.is_none()),
-        config: path.to_owned(),
-        problems: None,
-        feeds: rows,
-        conflicts: protect::conflicts(&policy.lists, &protected),
-        warnings: limits::crowded(&config.limits, config.tables.limiter_bits),
-        ipv4_entries: demand.v4,
-        ipv6_entries: demand.v6,
-    };
-    output::print(format, &checked, check_text);
-    Ok(if checked.ok { ExitCode::SUCCESS } else { ExitCode::from(EXIT_FAILURE) })
-}
-
-fn check_text(checked: &Checked) -> String {
-    let mut text = format!("{}: valid\n", checked.config.display());
-    let rows = checked.feeds.iter().map(|feed| {
-        vec![
-            feed.name.clone(),
-            feed.ipv4.to_string(),
-            feed.ipv6.to_string(),
-            feed.rejected.to_string(),
-            feed.too_wide.to_string(),
-            feed.refused.clone().unwrap_or_else(|| "ok".to_owned()),
-        ]
-    });
-    if !checked.feeds.is_empty() {
-        let header = &["FEED", "IPV4", "IPV6", "REJECTED", "TOO WIDE", "STATE"];
-        _ = write!(text, "\n{}", table(header, rows));
-    }
-    text.push_str(&protect::text(&checked.conflicts));
-    for warning in &checked.warnings {
-        _ = writeln!(text, "\n{warning}");
-    }
-    _ = writeln!(text, "\n{} IPv4 and {} IPv6 table entries", checked.ipv4_entries, checked.ipv6_entries);
-    text
-}
-
-/// What was removed.
-#[derive(Debug, Serialize)]
-struct Unloaded {
-    /// Something was there.
-    was_loaded: bool,
-    /// Interfaces that are free now.
-    detached: Vec<String>,
-    /// An agent still runs; it attaches again only at its next start.
-    agent_running: bool,
-}
-
-fn unload(pins: &Pins, state: &Path, format: Format) -> Result<(), CliError> {
-    let agent_running = pins.locked();
-    let was_loaded = pins.exist() || !pins.others().is_empty();
-    let detached = pins.remove()?;
-    Record::remove(state);
-    output::print(format, &Unloaded { was_loaded, detached, agent_running }, |unloaded| {
-        if !unloaded.was_loaded {
-            return "nothing was loaded\n".to_owned();
-        }
-        let mut text = match unloaded.detached.as_slice() {
-            [] => "unloaded\n".to_owned(),
-            names => format!("unloaded; detached from {}\n", names.join(", ")),
-        };
-        if unloaded.agent_running {
-            text.push_str("the agent still runs, without enforcing; stop or restart it\n");
-        }
-        text
-    });
-    Ok(())
 }

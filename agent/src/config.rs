@@ -19,7 +19,7 @@ use std::{
 pub use error::ConfigError;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
-pub use unit::{Bytes, Rate};
+pub use unit::{Bytes, Lasts, Prefix, Rate};
 use weir_common::{
     control::Malformed,
     gcra::Profile,
@@ -237,8 +237,10 @@ pub struct Pace {
 }
 
 /// Where the agent listens.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Listen {
+    /// Commands: the Unix socket that is made there.
+    pub control: PathBuf,
     /// Metrics and health.
     pub metrics: SocketAddr,
 }
@@ -339,6 +341,10 @@ limits: [{name: per-source, service: https, packets: {rate: 1000/s, burst: 2000}
             (SMALLEST.replace("burst: 2000", "burst: 99999999"), &["limits[0].packets.rate", "hour"]),
             (SMALLEST.replace("service: https", "service: web"), &["limits[0].service", "`web`", "[https]"]),
             (SMALLEST.replace("127.0.0.1:9646", "9646"), &[":8:", "listen.metrics", "`9646`"]),
+            (
+                SMALLEST.replace("{metrics:", "{control: weir.sock, metrics:"),
+                &["listen.control", "not absolute"],
+            ),
             (format!("{SMALLEST}tables: {{limiter: 1MiB}}\n"), &[":9:", "tables.limiter", "8MiB to 512MiB"]),
             (format!("{SMALLEST}colour: red\n"), &[":9:", "colour", "expected one of"]),
             ("interfaces: []\n".to_owned(), &[":1:", "interfaces", "at least one"]),

@@ -26,9 +26,9 @@ const BYTES_MAX: u64 = 256 << 20;
 /// Rejected lines that are too many in any list, and as part of all lines (one in so many).
 const REJECTED_MIN: usize = 10;
 const REJECTED_ONE_IN: usize = 10;
-/// Widest prefixes that a list may name.
-const V4_LENGTH_MIN: u8 = 8;
-const V6_LENGTH_MIN: u8 = 16;
+/// Widest prefixes that a list may name, or a rule have.
+pub(crate) const V4_LENGTH_MIN: u8 = 8;
+pub(crate) const V6_LENGTH_MIN: u8 = 16;
 
 /// The entries of a list. Not sorted, may repeat.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -22,6 +22,10 @@ pub mod policy;
 pub mod datapath;
 /// What is enforced, in words: class and limit names behind the kernel's numbers.
 pub mod record;
+/// Bans and manual rules, in words and beyond a reboot.
+pub mod rules;
+/// The control API: HTTP and JSON on a Unix socket.
+pub mod api;
 /// The agent as a whole: builds the parts, and runs them until it is told to stop.
 pub mod app;
 /// Logs and metrics.
@@ -30,6 +34,8 @@ pub mod telemetry;
 pub mod status;
 /// Why an address gets what it gets.
 pub mod explain;
+/// The control API from the other end.
+mod client;
 /// The command line.
 pub mod cli;
 /// Tables for people, JSON for programs.

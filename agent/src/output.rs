@@ -41,6 +41,11 @@ pub fn error(error: &dyn Display) {
     _ = writeln!(io::stderr(), "{label} {error}");
 }
 
+/// Prints what does not stop anything, but should be known.
+pub fn warning(warning: &dyn Display) {
+    _ = writeln!(io::stderr(), "weir: warning: {warning}");
+}
+
 /// Returns rows as aligned columns below a header.
 #[must_use]
 pub fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {

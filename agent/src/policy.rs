@@ -17,6 +17,7 @@ use std::{fmt, sync::Arc};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use weir_common::{
+    addr::Address,
     class::Action,
     control::Malformed,
     limit::{DEFAULT, PARTNER, SUSPICIOUS},
@@ -156,6 +157,13 @@ impl Policy {
 }
 
 impl List {
+    /// Returns its entries: networks and their lengths.
+    pub fn prefixes(&self) -> impl Iterator<Item = (Address, u8)> {
+        let v4 = self.entries.v4.iter().map(|&(network, length)| (Address::V4(network), length));
+        let v6 = self.entries.v6.iter().map(|&(network, length)| (Address::V6(network), length));
+        v4.chain(v6)
+    }
+
     fn of_feed(feed: &Feed) -> Self {
         let shadow = feed.config.enforce.is_shadow();
         let (action, profile) = match feed.config.action {
@@ -176,7 +184,6 @@ impl List {
 }
 
 fn entries(prefixes: &[IpNet]) -> Entries {
-    use weir_common::addr::Address;
     let mut entries = Entries::default();
     for prefix in prefixes {
         let length = prefix.prefix_len();

@@ -6,7 +6,7 @@
 use std::{
     fs, io,
     path::{Path, PathBuf},
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 use serde::{Deserialize, Serialize};
@@ -197,4 +197,12 @@ impl Record {
 #[must_use]
 pub fn seconds(time: SystemTime) -> u64 {
     time.duration_since(SystemTime::UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+/// Returns the time that so many seconds since 1970 are; none later than the year 9999, of which
+/// calendars know.
+#[must_use]
+pub fn time(seconds: u64) -> SystemTime {
+    const LATEST: u64 = 253_402_300_799;
+    SystemTime::UNIX_EPOCH + Duration::from_secs(seconds.min(LATEST))
 }

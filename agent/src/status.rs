@@ -11,7 +11,7 @@ use weir_common::{control, line::Memory as _, map::Map};
 
 use crate::{
     config::Mode,
-    datapath::{DatapathError, Pins, attach, counters::Counters, memory::Mapped, probe},
+    datapath::{DatapathError, Pins, attach, counters::Counters, memory::Mapped, probe, rules},
     output::table,
     policy::protect::{self, Conflicts},
     record::{FeedRecord, Record, TableRecord},
@@ -36,6 +36,8 @@ pub struct Status {
     pub publication: u64,
     /// Interfaces with a link.
     pub interfaces: Vec<Interface>,
+    /// Bans and manual rules in force.
+    pub rules: usize,
     /// Feeds, as of the last publication.
     pub feeds: Vec<FeedRecord>,
     /// Entries of lists that have no effect, because they name what must not be cut off.
@@ -88,6 +90,7 @@ pub fn read(pins: &Pins, state: &Path) -> Result<Status, DatapathError> {
             enforce: None,
             publication: 0,
             interfaces: Vec::new(),
+            rules: 0,
             feeds: Vec::new(),
             conflicts: Vec::new(),
             tables: Vec::new(),
@@ -135,6 +138,7 @@ pub fn read(pins: &Pins, state: &Path) -> Result<Status, DatapathError> {
                 interface,
             })
             .collect(),
+        rules: rules::count(&memory),
         feeds: record.as_ref().map(|record| record.feeds.clone()).unwrap_or_default(),
         conflicts: record.as_ref().map(|record| record.conflicts.clone()).unwrap_or_default(),
         tables: record.map(|record| record.tables).unwrap_or_default(),
@@ -178,6 +182,7 @@ pub fn text(status: &Status) -> String {
         let mode = interface.mode.unwrap_or("gone");
         _ = writeln!(text, "interface    {} ({mode})", interface.interface);
     }
+    _ = writeln!(text, "rules        {}", status.rules);
     for table in &status.tables {
         _ = writeln!(text, "table        {}: {} of {} entries", table.name, table.entries, table.capacity);
     }

@@ -8,6 +8,7 @@ pub mod server;
 use std::io::{self, IsTerminal as _};
 
 use tracing_subscriber::{EnvFilter, fmt, prelude::*};
+use weir_common::event::Event;
 
 /// Starts logging to standard error: the level from `WEIR_LOG` (default `info`), as JSON lines where
 /// `json` is set. Addresses of clients are never logged above `debug`.
@@ -21,4 +22,16 @@ pub fn init(json: bool) {
         let colour = writer().is_terminal();
         registry.with(fmt::layer().with_target(false).with_ansi(colour).with_writer(writer)).init();
     }
+}
+
+/// Logs a packet: no news, and its source is somebody, so nothing above `debug`.
+pub fn packet(event: &Event) {
+    tracing::debug!(
+        source = %event.source(),
+        reason = event.reason,
+        outcome = event.outcome,
+        port = event.destination_port,
+        protocol = event.protocol,
+        "packet"
+    );
 }

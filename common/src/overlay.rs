@@ -81,6 +81,18 @@ pub struct Prefix {
     pub length: u8,
 }
 
+/// By what the table knows a prefix. Several IPv6 prefixes may share one, by chance in 2^61.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key(u64);
+
+impl Key {
+    /// Returns the key of a prefix.
+    #[must_use]
+    pub const fn of(seed: Seed, prefix: Prefix) -> Self {
+        Self(key(seed, prefix.address, prefix.length as u32))
+    }
+}
+
 /// Returns the rule for `address` at time `now` (µs): that of the longest prefix.
 #[inline(always)]
 pub fn lookup(memory: &impl Memory, seed: Seed, address: Address, now: u64) -> Option<Rule> {
@@ -216,6 +228,31 @@ pub fn remove(memory: &impl Memory, seed: Seed, prefix: Prefix, now: u64) -> boo
 pub fn get(memory: &impl Memory, seed: Seed, prefix: Prefix, now: u64) -> Option<Rule> {
     let rule = exact(memory, seed, key(seed, prefix.address, u32::from(prefix.length)));
     (rule >> 8 > now).then(|| Rule::from_bits(rule))
+}
+
+/// Ends all rules but those whose key is to be kept. Returns how many were in force at time `now`.
+pub fn retain(memory: &impl Memory, now: u64, keep: impl Fn(Key) -> bool) -> usize {
+    let mut ended = 0;
+    for (line, slot) in slots(memory) {
+        let (key, rule) = (line.word(2 * slot), line.word(2 * slot + 1));
+        if rule.load() == 0 || keep(Key(key.load())) {
+            continue;
+        }
+        ended += usize::from(rule.load() >> 8 > now);
+        rule.store(0);
+        key.store(0);
+    }
+    ended
+}
+
+/// Returns how many rules are in force at time `now`.
+pub fn count(memory: &impl Memory, now: u64) -> usize {
+    slots(memory).filter(|(line, slot)| line.word(2 * slot + 1).load() >> 8 > now).count()
+}
+
+fn slots(memory: &impl Memory) -> impl Iterator<Item = (&Line, u32)> {
+    let lines = (1..=OVERLAY_LINES).filter_map(|index| memory.line(Map::Overlay, index));
+    lines.flat_map(|line| (0..SLOTS).map(move |slot| (line, slot)))
 }
 
 /// Ends all rules.

@@ -120,7 +120,11 @@ impl Agent {
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = self.namespace.command(&self.program);
         command.env("WEIR_BPFFS", "/sys/fs/bpf").env("WEIR_STATE", self.directory().join("state"));
-        command.env("WEIR_CONFIG", self.config()).args(arguments).stdin(Stdio::null());
+        command
+            .env("WEIR_CONFIG", self.config())
+            .env("WEIR_SOCKET", self.socket())
+            .args(arguments)
+            .stdin(Stdio::null());
         command
     }
 
@@ -263,6 +267,12 @@ impl Agent {
 
     fn running(&mut self) -> Result<&mut Process> {
         self.process.as_mut().ok_or_else(|| anyhow!("the agent does not run"))
+    }
+
+    /// Returns the path of the agent's control socket.
+    #[must_use]
+    pub fn socket(&self) -> PathBuf {
+        self.directory().join("run").join("weir.sock")
     }
 
     fn config(&self) -> PathBuf {

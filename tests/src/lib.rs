@@ -20,5 +20,7 @@ pub mod patience;
 pub mod process;
 /// The agent as a process.
 pub mod agent;
+/// The control socket of an agent, without the agent's own client.
+pub mod control;
 /// What a metrics page says.
 pub mod metrics;

@@ -7,6 +7,7 @@ use weir_common::event::Event;
 
 use super::{App, AppError};
 use crate::telemetry::{
+    self,
     metrics::Metrics,
     server::{self, Pages},
 };
@@ -33,7 +34,7 @@ impl App {
         tasks.spawn(async move {
             let take = |event: Event| {
                 counter.events.fetch_add(1, Relaxed);
-                log(&event);
+                telemetry::packet(&event);
             };
             tokio::select! {
                 result = events.run(take) => {
@@ -46,16 +47,4 @@ impl App {
         });
         Ok(tasks)
     }
-}
-
-/// One packet is no news, and its source is somebody: nothing above `debug`.
-fn log(event: &Event) {
-    tracing::debug!(
-        source = %event.source(),
-        reason = event.reason,
-        outcome = event.outcome,
-        port = event.destination_port,
-        protocol = event.protocol,
-        "packet"
-    );
 }

@@ -130,6 +130,7 @@ pub(super) enum Malformed {
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Listen {
+    pub(super) control: Option<Text>,
     pub(super) metrics: Option<Text>,
 }
 

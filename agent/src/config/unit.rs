@@ -1,6 +1,50 @@
-//! Numbers with units, as people write them.
+//! Prefixes, times and numbers with units, as people write them.
 
-use std::{fmt, str::FromStr};
+use std::{fmt, net::IpAddr, str::FromStr, time::Duration};
+
+use ipnet::IpNet;
+
+/// An address or a prefix: `192.0.2.7`, `2001:db8::/32`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Prefix(pub IpNet);
+
+impl FromStr for Prefix {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from)) {
+            Ok(prefix) if prefix.trunc() == prefix => Ok(Self(prefix)),
+            Ok(prefix) => Err(format!("has bits behind its prefix; write {}", prefix.trunc())),
+            Err(_) => Err("is no address or prefix; write one like 192.0.2.0/24".to_owned()),
+        }
+    }
+}
+
+/// How long a rule lasts: `30s`, `10m`, `1h 30m`, `7d`, or `forever`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Lasts(pub Option<Duration>);
+
+impl Lasts {
+    /// The longest time that has an end.
+    pub const MAX: Duration = Duration::from_hours(10 * 365 * 24);
+}
+
+impl FromStr for Lasts {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        const FORM: &str = "write a time like 30s, 10m, 1h or 7d, or `forever`";
+        if text == "forever" {
+            return Ok(Self(None));
+        }
+        match humantime::parse_duration(text) {
+            Ok(lasts) if lasts < Duration::from_secs(1) => Err(format!("less than a second; {FORM}")),
+            Ok(lasts) if lasts > Self::MAX => Err(format!("more than ten years; {FORM}")),
+            Ok(lasts) => Ok(Self(Some(lasts))),
+            Err(_) => Err(FORM.to_owned()),
+        }
+    }
+}
 
 /// A rate: `1000/s`, `10k/s`, `90/m`, `10MB/s`.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -80,6 +124,18 @@ impl fmt::Display for Bytes {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn times() {
+        let seconds = |text: &str| text.parse::<Lasts>().unwrap().0.map(|lasts| lasts.as_secs());
+        for (text, want) in [("30s", 30), ("10m", 600), ("1h", 3600), ("1h 30m", 5400), ("7d", 604_800)] {
+            assert_eq!(seconds(text), Some(want), "{text}");
+        }
+        assert_eq!(seconds("forever"), None);
+        for text in ["", "0", "0s", "10", "-1h", "1 fortnight", "11y", "20ms", "forever and a day"] {
+            assert!(text.parse::<Lasts>().is_err(), "{text}");
+        }
+    }
 
     #[test]
     fn rates() {

@@ -22,6 +22,9 @@ use super::{
 };
 use check::Check;
 
+const CONTROL: &str = "/run/weir/weir.sock";
+/// `sun_path` of unix(7), with the zero behind it.
+const CONTROL_BYTES_MAX: usize = 107;
 const METRICS: &str = "127.0.0.1:9646";
 const EVENTS_PER_SECOND: u32 = 32;
 const EVENTS_PER_SECOND_MAX: u32 = 100_000;
@@ -209,7 +212,25 @@ fn listen(check: &mut Check, raw: raw::Listen) -> Listen {
         Some(text) => check.parse::<SocketAddr>("listen.metrics", &text),
         None => METRICS.parse().ok(),
     };
-    Listen { metrics: metrics.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 9646))) }
+    Listen {
+        control: raw.control.map_or_else(|| PathBuf::from(CONTROL), |text| control(check, text)),
+        metrics: metrics.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 9646))),
+    }
+}
+
+fn control(check: &mut Check, text: Text) -> PathBuf {
+    let path = &text.value;
+    let problem = if !path.starts_with('/') {
+        Some("is not absolute; write the whole path, from /".to_owned())
+    } else if path.len() > CONTROL_BYTES_MAX {
+        Some(format!("has {} bytes; the path of a socket has at most {CONTROL_BYTES_MAX}", path.len()))
+    } else {
+        None
+    };
+    if let Some(problem) = problem {
+        check.problem(text.referenced, "listen.control", format!("`{path}` {problem}"));
+    }
+    PathBuf::from(text.value)
 }
 
 fn tables(check: &mut Check, raw: &raw::Tables) -> Tables {

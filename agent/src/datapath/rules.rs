@@ -1,15 +1,16 @@
 //! Bans and manual rules, put in force at once: a few stores into memory that the kernel reads.
 
-use std::time::Duration;
+use std::{collections::HashSet, time::Duration};
 
 use ipnet::IpNet;
 use weir_common::{
     addr::Address,
-    control::Global,
-    overlay::{self, FOREVER, Prefix, Refused, Rule, Sentence},
+    control::{Global, Seed},
+    line::Memory,
+    overlay::{self, FOREVER, Key, Prefix, Refused, Rule, Sentence},
 };
 
-use super::{clock, memory::Mapped};
+use super::clock;
 
 /// What a rule is to do, and for how long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,6 +23,39 @@ pub struct Order {
     pub profile: u8,
     /// How long; nothing: until it is lifted.
     pub lasts: Option<Duration>,
+}
+
+/// When a rule ends, on the clock of the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct End(u64);
+
+impl End {
+    /// Returns the end of a rule that lasts so long from now on; nothing: until it is lifted.
+    #[must_use]
+    pub fn after(memory: &impl Memory, lasts: Option<Duration>) -> Self {
+        Self(end(clock::now_us(memory), lasts))
+    }
+
+    /// Returns how long it is until then; nothing: for ever.
+    #[must_use]
+    pub fn left(self, memory: &impl Memory) -> Option<Duration> {
+        left(self.0, clock::now_us(memory))
+    }
+
+    /// Returns true if it is over.
+    #[must_use]
+    pub fn has_come(self, memory: &impl Memory) -> bool {
+        self.0 <= clock::now_us(memory)
+    }
+}
+
+fn end(now: u64, lasts: Option<Duration>) -> u64 {
+    let micros = |lasts: Duration| u64::try_from(lasts.as_micros()).unwrap_or(FOREVER);
+    lasts.map_or(FOREVER, |lasts| now.saturating_add(micros(lasts)).min(FOREVER))
+}
+
+fn left(end: u64, now: u64) -> Option<Duration> {
+    (end != FOREVER).then(|| Duration::from_micros(end.saturating_sub(now)))
 }
 
 /// Why a rule is not put in force.
@@ -61,15 +95,10 @@ impl From<Refused> for RuleError {
 ///
 /// # Errors
 /// [`RuleError`]; nothing is changed then.
-pub fn set(memory: &Mapped, prefix: IpNet, order: Order) -> Result<(), RuleError> {
-    let (seed, now, prefix) = place(memory, prefix)?;
-    let lasts = |duration: Duration| u64::try_from(duration.as_micros()).unwrap_or(FOREVER);
-    let rule = Rule {
-        sentence: order.sentence,
-        shadow: order.shadow,
-        profile: order.profile,
-        until: order.lasts.map_or(FOREVER, |duration| now.saturating_add(lasts(duration))),
-    };
+pub fn set(memory: &impl Memory, prefix: IpNet, order: Order) -> Result<(), RuleError> {
+    let (seed, now, prefix) = (seed(memory)?, clock::now_us(memory), place(prefix)?);
+    let Order { sentence, shadow, profile, lasts } = order;
+    let rule = Rule { sentence, shadow, profile, until: end(now, lasts) };
     overlay::insert(memory, seed, prefix, rule, now).map_err(RuleError::from)
 }
 
@@ -77,28 +106,52 @@ pub fn set(memory: &Mapped, prefix: IpNet, order: Order) -> Result<(), RuleError
 ///
 /// # Errors
 /// [`RuleError`]
-pub fn lift(memory: &Mapped, prefix: IpNet) -> Result<bool, RuleError> {
-    let (seed, now, prefix) = place(memory, prefix)?;
-    Ok(overlay::remove(memory, seed, prefix, now))
+pub fn lift(memory: &impl Memory, prefix: IpNet) -> Result<bool, RuleError> {
+    Ok(overlay::remove(memory, seed(memory)?, place(prefix)?, clock::now_us(memory)))
 }
 
 /// Returns the rule of exactly this prefix, and how long it still lasts; nothing: until it is lifted.
 ///
 /// # Errors
 /// [`RuleError`]
-pub fn get(memory: &Mapped, prefix: IpNet) -> Result<Option<Order>, RuleError> {
-    let (seed, now, prefix) = place(memory, prefix)?;
-    let left = |until: u64| (until != FOREVER).then(|| Duration::from_micros(until.saturating_sub(now)));
-    Ok(overlay::get(memory, seed, prefix, now).map(|rule| Order {
+pub fn get(memory: &impl Memory, prefix: IpNet) -> Result<Option<Order>, RuleError> {
+    let now = clock::now_us(memory);
+    Ok(overlay::get(memory, seed(memory)?, place(prefix)?, now).map(|rule| Order {
         sentence: rule.sentence,
         shadow: rule.shadow,
         profile: rule.profile,
-        lasts: left(rule.until),
+        lasts: left(rule.until, now),
     }))
 }
 
-fn place(memory: &Mapped, prefix: IpNet) -> Result<(weir_common::control::Seed, u64, Prefix), RuleError> {
-    let global = Global::load(memory).ok_or(RuleError::Memory)?;
+/// Lifts all rules but those of these prefixes. Returns how many were in force.
+///
+/// # Errors
+/// [`RuleError::Memory`]
+pub fn retain(memory: &impl Memory, prefixes: impl Iterator<Item = IpNet>) -> Result<usize, RuleError> {
+    let seed = seed(memory)?;
+    let kept: Vec<Prefix> = prefixes.filter_map(|prefix| place(prefix).ok()).collect();
+    let keys: HashSet<Key> = kept.iter().map(|prefix| Key::of(seed, *prefix)).collect();
+    let lifted = overlay::retain(memory, clock::now_us(memory), |key| keys.contains(&key));
+    overlay::set_lengths(memory, kept.into_iter());
+    Ok(lifted)
+}
+
+/// Gives back the prefix lengths that none of these prefixes has. They must be those of all rules.
+pub fn give_back_lengths(memory: &impl Memory, prefixes: impl Iterator<Item = IpNet>) {
+    overlay::set_lengths(memory, prefixes.filter_map(|prefix| place(prefix).ok()));
+}
+
+/// Returns how many rules are in force.
+pub fn count(memory: &impl Memory) -> usize {
+    overlay::count(memory, clock::now_us(memory))
+}
+
+fn seed(memory: &impl Memory) -> Result<Seed, RuleError> {
+    Global::load(memory).map(|global| global.seed).ok_or(RuleError::Memory)
+}
+
+fn place(prefix: IpNet) -> Result<Prefix, RuleError> {
     let (address, length) = match (Address::from(prefix.network()), prefix) {
         // v4-mapped: such sources are folded into IPv4.
         (address @ Address::V4(_), IpNet::V6(prefix)) => (address, prefix.prefix_len().saturating_sub(96)),
@@ -107,5 +160,5 @@ fn place(memory: &Mapped, prefix: IpNet) -> Result<(weir_common::control::Seed, 
     if length == 0 {
         return Err(RuleError::Everything);
     }
-    Ok((global.seed, clock::now_us(memory), Prefix { address, length }))
+    Ok(Prefix { address, length })
 }

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use weir_common::{
     addr::{Address, V6, network_v4},
     class::Action,
+    limit,
 };
 
 use super::{List, Origin, Protected};
@@ -59,10 +60,8 @@ pub fn conflicts(lists: &[List], protected: &[(Protected, IpNet)]) -> Vec<Confli
 }
 
 fn conflicts_of(list: &List, protected: &[(Protected, IpNet)]) -> Option<Conflicts> {
-    let v4 = list.entries.v4.iter().map(|&(network, length)| (Address::V4(network), length));
-    let v6 = list.entries.v6.iter().map(|&(network, length)| (Address::V6(network), length));
     let mut told = Conflicts { list: list.origin.clone(), entries: 0, first: Vec::new() };
-    for (network, length) in v4.chain(v6) {
+    for (network, length) in list.prefixes() {
         let Some((what, prefix)) = protected.iter().find(|(_, prefix)| meets(network, length, prefix)) else {
             continue;
         };
@@ -74,6 +73,27 @@ fn conflicts_of(list: &List, protected: &[(Protected, IpNet)]) -> Option<Conflic
         }
     }
     (told.entries > 0).then_some(told)
+}
+
+/// Returns the lists whose sources no ban may cut off and no rule slow down.
+pub fn untouchable(lists: &[List]) -> impl Iterator<Item = &List> {
+    let partner = |list: &List| list.profile == limit::PARTNER;
+    lists.iter().filter(move |list| (list.action == Action::Allow && !list.shadow) || partner(list))
+}
+
+/// Returns the first entry of these lists that `prefix` covers or lies in, and whose it is.
+pub fn met<'l>(prefix: IpNet, lists: impl Iterator<Item = &'l List>) -> Option<(Origin, IpNet)> {
+    let network = Address::from(prefix.network());
+    for list in lists {
+        for (entry, length) in list.prefixes() {
+            if let Ok(entry) = IpNet::new(entry.into(), length)
+                && meets(network, prefix.prefix_len(), &entry)
+            {
+                return Some((list.origin.clone(), entry));
+            }
+        }
+    }
+    None
 }
 
 /// Returns the conflicts in words; nothing where there are none.
@@ -139,6 +159,29 @@ mod tests {
             ("fe80::1/128".to_owned(), "link-local"),
         ];
         assert_eq!(entries, want);
+    }
+
+    #[test]
+    fn what_a_ban_meets_is_named() {
+        let gateway = Entries { v4: vec![(0x0a00_0001, 32)], v6: Vec::new() };
+        let partner = list(Action::Observe, &[(0xc000_0200, 24)]);
+        let lists = [
+            List {
+                origin: Origin::Protected(Protected::Gateway),
+                entries: Arc::new(gateway),
+                ..list(Action::Allow, &[])
+            },
+            list(Action::Drop, &[(0xc633_6400, 24)]),
+            List { origin: Origin::Partners, profile: limit::PARTNER, ..partner },
+        ];
+        let met = |prefix: &str| {
+            let (origin, entry) = met(prefix.parse().unwrap(), untouchable(&lists))?;
+            Some(format!("{entry} {origin}"))
+        };
+        assert_eq!(met("10.0.0.0/8").as_deref(), Some("10.0.0.1/32 gateway"));
+        assert_eq!(met("192.0.2.7/32").as_deref(), Some("192.0.2.0/24 partners"));
+        assert_eq!(met("198.51.100.0/24"), None);
+        assert_eq!(met("2001:db8::/32"), None);
     }
 
     #[test]

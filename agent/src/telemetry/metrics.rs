@@ -3,6 +3,9 @@
 //! Nothing is polled in between, and nothing that the kernel counts is counted again here. No label
 //! carries an address.
 
+/// Bans and manual rules.
+mod rules;
+
 use std::sync::{
     Mutex, PoisonError,
     atomic::{AtomicU64, Ordering::Relaxed},
@@ -18,10 +21,14 @@ use crate::{
     record::Record,
 };
 
+pub use rules::{Change, Outcome as ChangeOutcome, RuleCounts};
+
 /// What the page is made of.
 pub struct Metrics {
     counters: Counters,
     view: Mutex<View>,
+    /// Bans and manual rules.
+    pub rules: RuleCounts,
     /// Events that arrived.
     pub events: AtomicU64,
     /// Configurations put in force since the start.
@@ -61,6 +68,7 @@ impl Metrics {
         Self {
             counters,
             view: Mutex::new(view),
+            rules: RuleCounts::default(),
             events: AtomicU64::new(0),
             reloads_ok: AtomicU64::new(0),
             reloads_refused: AtomicU64::new(0),
@@ -88,6 +96,7 @@ impl Metrics {
         page.packets(&self.counters, &view)?;
         page.feeds(&self.counters, &view.record)?;
         page.limits(&self.counters, &view.record)?;
+        page.rules(&self.rules)?;
         page.events(self.counters.tally()?, self.events.load(Relaxed))?;
         let mut text = Vec::new();
         TextEncoder::new().encode(&page.registry.gather(), &mut text)?;

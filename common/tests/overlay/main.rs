@@ -4,7 +4,7 @@
 #[path = "../support/random.rs"]
 mod random;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use random::Random;
 use weir_common::{
@@ -12,7 +12,7 @@ use weir_common::{
     control::Seed,
     heap::Heap,
     map::Sizes,
-    overlay::{self, CAPACITY, FOREVER, LENGTHS_MAX, Prefix, Refused, Rule, Sentence},
+    overlay::{self, CAPACITY, FOREVER, Key, LENGTHS_MAX, Prefix, Refused, Rule, Sentence},
 };
 
 const SEED: Seed = Seed(0x0123_4567_89ab_cdef, 0xfedc_ba98_7654_3211);
@@ -146,4 +146,29 @@ fn lengths_are_few_and_can_be_given_back() {
     overlay::insert(&heap, SEED, v4(0, 8), BAN, 0).unwrap();
     overlay::clear(&heap);
     assert_eq!(overlay::lookup(&heap, SEED, rest.address, 0), None);
+}
+
+#[test]
+fn what_is_not_to_be_kept_ends() {
+    let heap = heap();
+    let mut random = Random(3);
+    let prefixes: Vec<Prefix> = (0..4_000).map(|_| prefix(&mut random)).collect();
+    let prefixes: HashSet<Prefix> = prefixes.into_iter().collect();
+    for prefix in &prefixes {
+        overlay::insert(&heap, SEED, *prefix, BAN, 0).unwrap();
+    }
+    let over = v4(0xc000_0201, 32);
+    overlay::insert(&heap, SEED, over, Rule { until: 500, ..BAN }, 0).unwrap();
+    assert_eq!(overlay::count(&heap, 499), prefixes.len() + 1);
+    assert_eq!(overlay::count(&heap, 500), prefixes.len());
+    let kept: HashSet<Prefix> = prefixes.iter().copied().filter(|_| random.below(2) == 0).collect();
+    let keys: HashSet<Key> = kept.iter().map(|prefix| Key::of(SEED, *prefix)).collect();
+    // What has ended by itself is gone as well, but is not counted.
+    assert_eq!(overlay::retain(&heap, 500, |key| keys.contains(&key)), prefixes.len() - kept.len());
+    assert_eq!(overlay::count(&heap, 0), kept.len());
+    for prefix in &prefixes {
+        assert_eq!(overlay::get(&heap, SEED, *prefix, 0).is_some(), kept.contains(prefix), "{prefix:?}");
+    }
+    assert_eq!(overlay::retain(&heap, 500, |_| false), kept.len());
+    assert_eq!(overlay::count(&heap, 0), 0);
 }

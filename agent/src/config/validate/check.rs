@@ -1,9 +1,9 @@
-use std::{collections::HashSet, fmt::Display, net::IpAddr, str::FromStr};
+use std::{collections::HashSet, fmt::Display, str::FromStr};
 
 use ipnet::IpNet;
 use serde_saphyr::Location;
 
-use crate::config::{error::Problem, raw::Text};
+use crate::config::{Prefix, error::Problem, raw::Text};
 
 const NAME_MAX: usize = 64;
 
@@ -47,21 +47,7 @@ impl Check {
     }
 
     fn prefix(&mut self, field: &str, text: &Text) -> Option<IpNet> {
-        let value = text.value.trim();
-        let prefix = value.parse::<IpNet>().or_else(|_| value.parse::<IpAddr>().map(IpNet::from));
-        match prefix {
-            Ok(prefix) if prefix.trunc() == prefix => Some(prefix),
-            Ok(prefix) => {
-                let message = format!("`{value}` has bits behind its prefix; write {}", prefix.trunc());
-                self.problem(text.referenced, field, message);
-                None
-            }
-            Err(_) => {
-                let message = format!("`{value}` is no address or prefix; write one like 192.0.2.0/24");
-                self.problem(text.referenced, field, message);
-                None
-            }
-        }
+        self.parse(field, text).map(|Prefix(prefix)| prefix)
     }
 
     pub(super) fn prefixes(&mut self, field: &str, texts: &[Text]) -> Vec<IpNet> {

@@ -1,0 +1,163 @@
+use std::{
+    fs::{self, DirBuilder},
+    io,
+    os::unix::{
+        fs::{DirBuilderExt as _, FileTypeExt as _, MetadataExt as _},
+        net::{UnixListener as StdListener, UnixStream as StdStream},
+    },
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use axum::{Extension, Router};
+use hyper::server::conn::http1;
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    service::TowerToHyperService,
+};
+use nix::sys::stat::{Mode, umask};
+use tokio::{
+    net::{UnixListener, UnixStream},
+    sync::{Semaphore, watch},
+    task::JoinSet,
+    time::{Duration, sleep, timeout},
+};
+
+use super::{Desk, peer::Peer, router};
+
+/// Connections that are served at a time; others wait in the kernel's queue.
+const CONNECTIONS: usize = 32;
+/// How long a client may take for its headers, or stay silent between two requests.
+const HEADER_PATIENCE: Duration = Duration::from_secs(2);
+/// Headers of a request.
+const HEADERS_MAX: usize = 32;
+/// Bytes of a request's headers, and of what is read ahead. The least that hyper takes.
+const BUFFER_BYTES: usize = 8 << 10;
+/// How long a connection lasts; then it ends after the request that is being served.
+const LIFETIME: Duration = Duration::from_mins(1);
+/// How long that request may take then.
+const DRAIN: Duration = Duration::from_secs(2);
+/// How long it is waited before the next connection is accepted where none can be.
+const PAUSE: Duration = Duration::from_millis(100);
+
+/// For the owner and the group, read and write.
+const UMASK: Mode = Mode::from_bits_truncate(0o117);
+const DIRECTORY_MODE: u32 = 0o750;
+
+/// A socket that is bound. Dropped, it is removed, unless another has taken its place.
+#[derive(Debug)]
+pub struct Socket {
+    listener: Option<StdListener>,
+    path: PathBuf,
+    inode: u64,
+}
+
+impl Socket {
+    /// Makes the socket, in place of one that an agent has left that is no more. To be called
+    /// before there are other threads: what they make meanwhile would get the mode of the socket.
+    ///
+    /// # Errors
+    /// If there is another agent, something that is no socket, or no permission.
+    pub fn bind(path: &Path) -> io::Result<Self> {
+        let parent = path.parent().unwrap_or(Path::new("/"));
+        DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(parent)?;
+        make_way(path)?;
+        let before = umask(UMASK);
+        let listener = StdListener::bind(path);
+        umask(before);
+        let listener = listener?;
+        listener.set_nonblocking(true)?;
+        Ok(Self { listener: Some(listener), path: path.to_owned(), inode: fs::metadata(path)?.ino() })
+    }
+
+    /// Serves the API until `stopped`.
+    ///
+    /// # Errors
+    /// If the socket cannot be listened on.
+    pub async fn serve(mut self, desk: Desk, stopped: watch::Receiver<()>) -> io::Result<()> {
+        let Some(listener) = self.listener.take() else { return Ok(()) };
+        let listener = UnixListener::from_std(listener)?;
+        let router = router(desk);
+        let places = Arc::new(Semaphore::new(CONNECTIONS));
+        let mut connections = JoinSet::new();
+        let mut stop = stopped.clone();
+        loop {
+            while connections.try_join_next().is_some() {}
+            let accepted = async {
+                // Never closed.
+                let place = Arc::clone(&places).acquire_owned().await.ok();
+                (place, listener.accept().await)
+            };
+            let (place, accepted) = tokio::select! {
+                accepted = accepted => accepted,
+                _ = stop.changed() => break,
+            };
+            match accepted.and_then(|(stream, _)| Ok((Peer::of(&stream, &self.path)?, stream))) {
+                Ok((peer, stream)) => {
+                    let (router, stopped) = (router.clone().layer(Extension(peer)), stopped.clone());
+                    connections.spawn(async move {
+                        converse(stream, router, stopped).await;
+                        drop(place);
+                    });
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept a connection on the control socket");
+                    sleep(PAUSE).await;
+                }
+            }
+        }
+        while connections.join_next().await.is_some() {}
+        Ok(())
+    }
+}
+
+impl Drop for Socket {
+    fn drop(&mut self) {
+        if fs::metadata(&self.path).is_ok_and(|metadata| metadata.ino() == self.inode) {
+            _ = fs::remove_file(&self.path);
+        }
+    }
+}
+
+/// Removes a socket on which nobody listens.
+fn make_way(path: &Path) -> io::Result<()> {
+    let file = match fs::symlink_metadata(path) {
+        Ok(metadata) => metadata.file_type(),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    if !file.is_socket() {
+        return Err(io::Error::new(io::ErrorKind::AlreadyExists, "is there and is no socket; remove it"));
+    }
+    match StdStream::connect(path) {
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path),
+        Ok(_) => {
+            let error = "another agent listens there; give this one a path of its own";
+            Err(io::Error::new(io::ErrorKind::AddrInUse, error))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// Serves one connection, for a limited time. What goes wrong there is the client's affair.
+async fn converse(stream: UnixStream, router: Router, mut stopped: watch::Receiver<()>) {
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(HEADER_PATIENCE)
+        .max_headers(HEADERS_MAX)
+        .max_buf_size(BUFFER_BYTES)
+        .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+    tokio::pin!(connection);
+    tokio::select! {
+        result = &mut connection => {
+            if let Err(error) = result {
+                tracing::debug!(%error, "control connection");
+            }
+            return;
+        }
+        () = sleep(LIFETIME) => {}
+        _ = stopped.changed() => {}
+    }
+    connection.as_mut().graceful_shutdown();
+    _ = timeout(DRAIN, connection).await;
+}

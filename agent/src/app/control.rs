@@ -1,0 +1,171 @@
+//! What the control API asks of the task that owns the datapath.
+
+use std::time::{Duration, Instant, SystemTime};
+
+use tokio::sync::mpsc;
+
+use super::App;
+use crate::{
+    api::{Answer, Ask, Job, Problem, rules::conflict},
+    datapath::rules::RuleError,
+    host,
+    policy::{
+        List, Origin, Policy,
+        protect::{met, untouchable},
+    },
+    rules::{Action, Rule, Wanted},
+    telemetry::metrics::{Change, ChangeOutcome as Outcome, Metrics},
+};
+
+/// How often it is looked whether rules have ended, while there are any. The kernel does not wait
+/// for that; this keeps the book and the prefix lengths short.
+pub(super) const SWEEP: Duration = Duration::from_secs(2);
+/// How long what the host says of itself is taken for the truth.
+const HOST_AGE_MAX: Duration = Duration::from_secs(10);
+/// Requests that are served with one write of the book.
+const TOGETHER_MAX: usize = 64;
+const SHADOW: &str = "the policy is in shadow mode: nothing is dropped, only counted";
+
+/// What no ban may cut off, as of a moment.
+pub(super) struct Guard {
+    lists: Vec<List>,
+    read: Instant,
+}
+
+impl App {
+    /// Serves a request and those that wait behind it. Rules are in force before they are written,
+    /// and written, once for all, before anybody is answered.
+    pub(super) fn answer(&mut self, metrics: &Metrics, first: Job, jobs: &mut mpsc::Receiver<Job>) {
+        let mut changed = Vec::new();
+        let waiting = std::iter::from_fn(|| jobs.try_recv().ok()).take(TOGETHER_MAX - 1);
+        for Job { ask, reply } in std::iter::once(first).chain(waiting) {
+            // Whoever has given up has been told that it was not done.
+            if reply.is_closed() {
+                continue;
+            }
+            match self.serve_one(metrics, ask) {
+                Ok((change @ Some(_), answer)) => changed.push((change, answer, reply)),
+                // Nobody may be there any more to be told.
+                Ok((None, answer)) => _ = reply.send(Ok(answer)),
+                Err(problem) => _ = reply.send(Err(problem)),
+            }
+        }
+        if changed.is_empty() {
+            return;
+        }
+        let unsaved = self.save_rules();
+        for (change, mut answer, reply) in changed {
+            let outcome = if unsaved.is_some() { Outcome::Unsaved } else { Outcome::Ok };
+            if let Some(change) = change {
+                metrics.rules.count(change, outcome, answer.rules.len().max(1));
+            }
+            answer.warnings.extend(unsaved.clone());
+            _ = reply.send(Ok(answer));
+        }
+        metrics.rules.set(self.rules.counts());
+    }
+
+    fn serve_one(&mut self, metrics: &Metrics, ask: Ask) -> Result<(Option<Change>, Answer), Problem> {
+        let answer = |rules| Answer { rules, warnings: Vec::new() };
+        let (memory, now) = (self.datapath.memory(), SystemTime::now());
+        match ask {
+            Ask::List => Ok((None, answer(self.rules.iter(memory, now).cloned().collect()))),
+            Ask::Get(prefix) => {
+                let rule = self.rules.iter(memory, now).find(|rule| rule.prefix == prefix);
+                let rule = rule.ok_or_else(|| self.no_rule(prefix))?;
+                Ok((None, answer(vec![rule.clone()])))
+            }
+            Ask::Set(wanted) => {
+                let change = wanted.first().map_or(Change::Lift, |wanted| Change::Set(wanted.action));
+                let rules = self.set_rules(wanted).inspect_err(|_| {
+                    metrics.rules.count(change, Outcome::Refused, 1);
+                })?;
+                let drops = rules.iter().any(|rule| rule.action == Action::Ban && !rule.shadow);
+                let warnings = (drops && self.config.enforce.is_shadow()).then(|| SHADOW.to_owned());
+                Ok((Some(change), Answer { rules, warnings: warnings.into_iter().collect() }))
+            }
+            Ask::Lift(prefix) => {
+                let rule = self.rules.get(prefix).cloned();
+                if !self.rules.lift(memory, prefix).map_err(refused)? {
+                    metrics.rules.count(Change::Lift, Outcome::Refused, 1);
+                    return Err(self.no_rule(prefix));
+                }
+                Ok((Some(Change::Lift), answer(rule.into_iter().collect())))
+            }
+        }
+    }
+
+    fn set_rules(&mut self, wanted: Vec<Wanted>) -> Result<Vec<Rule>, Problem> {
+        for wanted in wanted.iter().filter(|wanted| wanted.action != Action::Allow) {
+            if let Some((origin, entry)) = met(wanted.prefix, self.guard().iter()) {
+                return Err(conflict(wanted.prefix, entry, &origin.to_string(), &way_out(&origin)));
+            }
+        }
+        self.rules.set(self.datapath.memory(), wanted, SystemTime::now()).map_err(refused)
+    }
+
+    /// Returns the lists that no ban may meet: those of the policy in force, and the host as it is
+    /// now, since addresses come and go between two policies.
+    fn guard(&mut self) -> &[List] {
+        let stale = self.guard.as_ref().is_none_or(|guard| guard.read.elapsed() > HOST_AGE_MAX);
+        if stale {
+            let protected = host::protected(&self.config.management);
+            let policy = Policy::new(&self.config, &self.feeds, &protected, &mut self.numbers.clone());
+            let lists = untouchable(&policy.lists).cloned().collect();
+            self.guard = Some(Guard { lists, read: Instant::now() });
+        }
+        self.guard.as_ref().map_or(&[], |guard| &guard.lists)
+    }
+
+    fn no_rule(&self, prefix: ipnet::IpNet) -> Problem {
+        let problem = Problem::not_found("has no rule").field("prefix").value(prefix.to_string());
+        let around = self.rules.iter(self.datapath.memory(), SystemTime::now());
+        match around.filter(|rule| rule.prefix.contains(&prefix)).last() {
+            Some(rule) => problem.mend(format!("{} around it has one", rule.prefix)),
+            None => problem.mend("`weir bans` shows all"),
+        }
+    }
+
+    /// Forgets what has ended, and tries again to write what could not be written.
+    pub(super) fn sweep(&mut self, metrics: &Metrics) {
+        self.rules.forget(self.datapath.memory(), SystemTime::now());
+        _ = self.save_rules();
+        metrics.rules.set(self.rules.counts());
+    }
+
+    /// Returns the warning for whoever has changed something, where the book cannot be written.
+    fn save_rules(&mut self) -> Option<String> {
+        let result = self.rules.save();
+        if let Err(error) = &result {
+            // Said when it begins; the sweep tries again every other second.
+            if !std::mem::replace(&mut self.rules_unsaved, true) {
+                tracing::error!(%error, directory = %self.places.state.display(),
+                    "cannot write bans and rules; they are in force, but will not survive a reboot");
+            }
+        } else if std::mem::take(&mut self.rules_unsaved) {
+            tracing::info!("bans and rules are written again");
+        }
+        let why = result.err()?;
+        Some(format!("in force, but it will not survive a reboot: {}: {why}", self.places.state.display()))
+    }
+}
+
+fn way_out(origin: &Origin) -> String {
+    match origin {
+        Origin::Allow => "take it out of `allow` first, or choose narrower prefixes".to_owned(),
+        Origin::Partners => "take it out of `partners` first, or choose narrower prefixes".to_owned(),
+        Origin::Feed(name) => format!("take it out of the list of feed `{name}` first"),
+        Origin::Balancer => "take it out of `balancers` first, or choose narrower prefixes".to_owned(),
+        Origin::Protected(_) => "choose narrower prefixes that leave it out".to_owned(),
+    }
+}
+
+fn refused(error: RuleError) -> Problem {
+    use axum::http::StatusCode;
+    let status = match error {
+        RuleError::Everything => StatusCode::UNPROCESSABLE_ENTITY,
+        RuleError::Full | RuleError::Lengths => StatusCode::INSUFFICIENT_STORAGE,
+        RuleError::Memory => StatusCode::INTERNAL_SERVER_ERROR,
+    };
+    Problem::new(status, error.to_string())
+}

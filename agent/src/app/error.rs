@@ -1,0 +1,45 @@
+use std::{io, net::SocketAddr, path::PathBuf};
+
+use crate::{config::ConfigError, datapath::DatapathError, policy::classes::TooManyClasses};
+
+/// Why the agent does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    /// The configuration is not valid.
+    #[error("{0}")]
+    Config(#[from] ConfigError),
+    /// The kernel does not take the program or the policy.
+    #[error(transparent)]
+    Datapath(#[from] DatapathError),
+    /// The lists overlap in too many ways.
+    #[error(transparent)]
+    Classes(#[from] TooManyClasses),
+    /// The listener cannot be opened.
+    #[error("listen.metrics: {address}: {error}")]
+    Listen {
+        /// Where.
+        address: SocketAddr,
+        /// Why not.
+        error: io::Error,
+    },
+    /// The control socket cannot be made.
+    #[error("listen.control: {}: {error}", path.display())]
+    Control {
+        /// Where.
+        path: PathBuf,
+        /// Why not.
+        error: io::Error,
+    },
+    /// The operating system refuses something that every start needs.
+    #[error("{what}: {error}")]
+    System {
+        /// What was tried.
+        what: &'static str,
+        /// What it said.
+        error: io::Error,
+    },
+}
+
+pub(super) fn system(what: &'static str) -> impl Fn(io::Error) -> AppError {
+    move |error| AppError::System { what, error }
+}
