@@ -27,6 +27,7 @@ mod program {
 
     /// Judges every frame that the interface receives.
     #[xdp(frags)]
+    #[inline(always)]
     pub(crate) fn weir(context: XdpContext) -> u32 {
         let Some((case, kernel)) = Scratch::get() else { return xdp_action::XDP_PASS };
         weir_ebpf::judge(&kernel, &Packet::new(&context, kernel), case);

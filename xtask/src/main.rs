@@ -15,6 +15,8 @@ mod tidy;
 mod lint;
 /// `test`: everything that can fail.
 mod test;
+/// `fuzz`: frames that nobody thought of.
+mod fuzz;
 /// `ci`: all of it, in order.
 mod ci;
 
@@ -42,6 +44,8 @@ enum Task {
     Lint,
     /// Run every test: native, kernel, network and process.
     Test(test::Args),
+    /// Look for frames that break the parser or a verdict.
+    Fuzz(fuzz::Args),
     /// Do what CI does: lint, demo, test.
     Ci,
 }
@@ -53,6 +57,7 @@ fn main() -> ExitCode {
         Task::Tidy => tidy::run(),
         Task::Lint => lint::run(),
         Task::Test(args) => test::run(&args),
+        Task::Fuzz(args) => fuzz::run(&args),
         Task::Ci => ci::run(),
     };
     let Err(error) = done else { return ExitCode::SUCCESS };

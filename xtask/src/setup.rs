@@ -30,6 +30,8 @@ pub(crate) enum Need {
     Test,
     /// Formatting, clippy and the check of dependencies.
     Lint,
+    /// The fuzzer. Not part of the set-up of everything: it builds for minutes and few run it.
+    Fuzz,
 }
 
 /// Something that is there, for the table: its name, its version, and what is to be known of it.
@@ -57,7 +59,7 @@ fn install(needs: &[Need]) -> Result<Vec<Found>> {
         packages.extend(match need {
             Need::Build => [toolchain::packages(), linker::packages()].concat(),
             Need::Run => tool::packages(),
-            Need::Test | Need::Lint => Vec::new(),
+            Need::Test | Need::Lint | Need::Fuzz => Vec::new(),
         });
     }
     apt::install(&packages)?;
@@ -68,6 +70,7 @@ fn install(needs: &[Need]) -> Result<Vec<Found>> {
             Need::Run => tool::run_time()?,
             Need::Test => vec![tool::nextest()?],
             Need::Lint => tool::lint()?,
+            Need::Fuzz => vec![tool::fuzz()?],
         });
     }
     Ok(found)
