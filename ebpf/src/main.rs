@@ -26,6 +26,9 @@ mod program {
     };
 
     /// Judges every frame that the interface receives.
+    ///
+    /// Inlined into the entry point that the macro makes: as a function of its own, which is what LLVM
+    /// prefers at this size, it costs every packet 8 ns.
     #[xdp(frags)]
     #[inline(always)]
     pub(crate) fn weir(context: XdpContext) -> u32 {
