@@ -76,20 +76,6 @@ impl V6 {
             Self { high: self.high, low: self.low & mask64(length - 64) }
         }
     }
-
-    /// Returns true for fe80::/10 (RFC 4291 section 2.5.6).
-    #[inline(always)]
-    #[must_use]
-    pub const fn is_link_local(self) -> bool {
-        self.high >> 54 == 0xfe80 >> 6
-    }
-
-    /// Returns true for `::`, the source of a host that has no address yet (RFC 4862 section 5.4.2).
-    #[inline(always)]
-    #[must_use]
-    pub const fn is_unspecified(self) -> bool {
-        self.high == 0 && self.low == 0
-    }
 }
 
 /// Returns the address with all bits below the first `length` cleared. `length` is at most 32.
@@ -131,13 +117,5 @@ mod tests {
         assert_eq!(network_v4(0xc633_6407, 24), 0xc633_6400);
         assert_eq!(network_v4(0xc633_6407, 0), 0);
         assert_eq!(network_v4(0xc633_6407, 32), 0xc633_6407);
-    }
-
-    #[test]
-    fn link_local_is_a_ten_bit_prefix() {
-        for (text, want) in [("fe80::1", true), ("febf::1", true), ("fec0::1", false), ("fd00::1", false)] {
-            let v6 = V6::from(text.parse::<Ipv6Addr>().unwrap());
-            assert_eq!(v6.is_link_local(), want, "{text}");
-        }
     }
 }

@@ -29,6 +29,7 @@ fn config(agent: &Agent, enforce: &str, mode: &str, allow: &str) -> String {
 interfaces: [{{name: eth0, mode: {mode}}}]
 services: [{{name: https, ports: [443/tcp, 443/udp]}}]
 allow: [{allow}]
+balancers: [192.0.2.99]
 feeds: [{{name: bad, path: {}/bad.netset, format: plain, action: drop}}]
 limits: [{{name: per-source, service: https, packets: {{rate: 10/s, burst: 20}}}}]
 listen: {{metrics: 127.0.0.1:9646}}
@@ -204,6 +205,7 @@ fn status_and_check_speak_json() {
         (&["explain", "2001:db8:bad::1", "-o", "json"], "\"verdict\": \"drop\""),
         (&["status"], "enforce"),
         (&["explain", "198.51.100.7"], "feed bad"),
+        (&["explain", "192.0.2.99"], "the inner source is judged: balancer"),
         (&["unload", "-o", "json"], "\"was_loaded\": true"),
         (&["status", "-o", "json"], "\"loaded\": false"),
     ] {

@@ -21,6 +21,8 @@ mod exhaustive;
 mod kernels;
 /// `bench`: how fast, beside what.
 mod bench;
+/// `fuzz`: frames that nobody thought of.
+mod fuzz;
 /// `ci`: all of it, in order.
 mod ci;
 
@@ -52,6 +54,8 @@ enum Task {
     Exhaustive(exhaustive::Args),
     /// Measure weir beside what it is compared with.
     Bench(bench::Args),
+    /// Look for frames that break the parser or a verdict.
+    Fuzz(fuzz::Args),
     /// Do what CI does: lint, demo, test.
     Ci,
     /// Run the tests of a guest, as its first process: what `test kernels` boots.
@@ -68,6 +72,7 @@ fn main() -> ExitCode {
         Task::Test(args) => test::run(&args),
         Task::Exhaustive(args) => exhaustive::run(&args),
         Task::Bench(args) => bench::run(&args),
+        Task::Fuzz(args) => fuzz::run(&args),
         Task::Ci => ci::run(),
         Task::Guest => kernels::guest(),
     };

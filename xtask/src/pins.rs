@@ -26,6 +26,8 @@ pub(crate) const DEBIAN_LLVM: &str = "llvm-22-dev";
 pub(crate) const NEXTEST: &str = "0.9.151";
 /// The check of licences and sources of the dependencies.
 pub(crate) const DENY: &str = "0.20.2";
+/// The fuzzer.
+pub(crate) const FUZZ: &str = "0.13.2";
 
 /// A series of kernels of Debian, as its packages are called: `before`, a number, `after`.
 #[derive(Debug)]
@@ -60,7 +62,7 @@ mod tests {
     fn documentation_names_the_same_versions() {
         let doc = std::fs::read_to_string(sh::root().join("docs/toolchain.md")).unwrap();
         let llvm = format!("LLVM {LLVM}");
-        let others = [TOOLCHAIN, TARGET, RUSTC, NIGHTLY, BPF_LINKER, &llvm, DEBIAN_LLVM, NEXTEST, DENY];
+        let others = [TOOLCHAIN, TARGET, RUSTC, NIGHTLY, BPF_LINKER, &llvm, DEBIAN_LLVM, NEXTEST, DENY, FUZZ];
         for pin in others.into_iter().chain(DEBIAN_TOOLCHAIN) {
             assert!(doc.contains(&format!("`{pin}`")), "docs/toolchain.md does not name `{pin}`");
         }

@@ -38,6 +38,8 @@ pub(crate) enum Need {
     Kernels,
     /// What the benchmark compares weir with, as far as this distribution has it.
     Bench,
+    /// The fuzzer. Not part of the set-up of everything: it builds for minutes and few run it.
+    Fuzz,
 }
 
 /// Something that is there, for the table: its name, its version, and what is to be known of it.
@@ -66,7 +68,7 @@ fn install(needs: &[Need]) -> Result<Vec<Found>> {
             Need::Build => [toolchain::packages(), linker::packages()].concat(),
             Need::Run => tool::RUN.packages(),
             Need::Kernels => tool::KERNELS.packages(),
-            Need::Test | Need::Lint | Need::Bench => Vec::new(),
+            Need::Test | Need::Lint | Need::Bench | Need::Fuzz => Vec::new(),
         });
     }
     apt::install(&packages)?;
@@ -85,6 +87,7 @@ fn install(needs: &[Need]) -> Result<Vec<Found>> {
             Need::Test => vec![tool::nextest()?],
             Need::Lint => tool::lint()?,
             Need::Bench => Vec::new(),
+            Need::Fuzz => vec![tool::fuzz()?],
         });
     }
     Ok(found)

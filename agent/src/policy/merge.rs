@@ -285,6 +285,19 @@ mod tests {
     }
 
     #[test]
+    fn a_balancer_passes_and_opens_its_tunnels_whatever_else_names_it() {
+        let host = [(0x0a00_0001, 32)];
+        let allow = list("", Action::Allow, false, &host);
+        let bad = list("bad", Action::Drop, false, &host);
+        let balancer = List { origin: Origin::Balancer, ..allow.clone() };
+        for lists in [vec![&balancer], vec![&allow, &balancer], vec![&balancer, &bad]] {
+            let class = ClassSpec::of(&lists).class();
+            assert_eq!((class.action, class.shadow, class.decap), (Action::Allow, false, true));
+        }
+        assert!(!ClassSpec::of(&[&allow, &bad]).class().decap);
+    }
+
+    #[test]
     fn classes_keep_their_numbers() {
         let bad = list("bad", Action::Drop, false, &[(0x0a00_0001, 32)]);
         let watch = list("watch", Action::Observe, false, &[(0x0a00_0002, 32)]);

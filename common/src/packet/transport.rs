@@ -29,12 +29,14 @@ pub(super) fn transport(frame: &impl Frame, at: u32, packet: &mut Packet) {
         packet.flags = first.to_ne_bytes()[0];
         return;
     }
+    if packet.protocol == protocol::TCP {
+        // Missing though the length says otherwise: in the first fragment of a tunnel.
+        let Some([offset_flags]) = frame.load::<1>(at + 12) else {
+            packet.defect = Some(Defect::Truncated);
+            return;
+        };
+        packet.flags = offset_flags.to_ne_bytes()[1];
+    }
     packet.source_port = u16::from_be(first);
     packet.destination_port = u16::from_be(second);
-    if packet.protocol == protocol::TCP {
-        match frame.load::<1>(at + 12) {
-            Some([offset_flags]) => packet.flags = offset_flags.to_ne_bytes()[1],
-            None => packet.defect = Some(Defect::Truncated),
-        }
-    }
 }

@@ -6,6 +6,7 @@
 mod build;
 mod cases;
 mod check;
+mod corpus;
 mod links;
 mod random;
 #[path = "../support/random.rs"]

@@ -109,6 +109,16 @@ fn a_listed_source_gets_nothing_through_and_a_clean_one_is_not_hurt() {
     );
 }
 
+/// Writes the frames into the folder that `WEIR_SEEDS` names, for the fuzzer to start from.
+#[test]
+#[ignore = "writes files; see common/fuzz/README.md"]
+fn seeds() {
+    let folder = std::path::PathBuf::from(std::env::var_os("WEIR_SEEDS").expect("WEIR_SEEDS"));
+    for (i, case) in cases(Setting::Enforce).iter().enumerate().filter(|(_, case)| case.frame.len() <= 512) {
+        std::fs::write(folder.join(i.to_string()), &case.frame).expect("written");
+    }
+}
+
 #[test]
 fn frames_are_named_apart() {
     let mut seen = HashSet::new();

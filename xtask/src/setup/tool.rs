@@ -2,7 +2,7 @@ use anyhow::{Context as _, Result};
 
 use super::{Found, step, version::Version};
 use crate::{
-    pins::{DENY, NEXTEST},
+    pins::{DENY, FUZZ, NEXTEST},
     sh,
 };
 
@@ -75,6 +75,11 @@ pub(super) fn lint() -> Result<Vec<Found>> {
         component("clippy", &["clippy", "--version"])?,
         built_by_cargo("cargo-deny", DENY, &[], &["--version"])?,
     ])
+}
+
+/// Makes the fuzzer be there.
+pub(super) fn fuzz() -> Result<Found> {
+    built_by_cargo("cargo-fuzz", FUZZ, &[], &["fuzz", "--version"])
 }
 
 fn built_by_cargo(name: &'static str, version: &str, features: &[&str], ask: &[&str]) -> Result<Found> {
