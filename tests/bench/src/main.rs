@@ -8,6 +8,8 @@
 mod case;
 /// What a case found, and what was aimed at.
 mod finding;
+/// On which CPU a thread runs, and how long.
+mod cpu;
 /// Lists of addresses.
 mod data;
 /// Programs that run as the packet of a test.
@@ -64,7 +66,7 @@ fn main() -> ExitCode {
 fn run(args: &Args) -> Result<()> {
     ensure!(nix::unistd::geteuid().is_root(), "namespaces and XDP need root");
     let settings = Settings::new(args.quick, args.rounds);
-    case::stay_on_one_cpu()?;
+    cpu::stay_on(cpu::count()?.saturating_sub(1))?;
     let mut findings = Vec::new();
     for case in Case::chosen(&args.cases) {
         eprintln!("bench: {}", case.says());
