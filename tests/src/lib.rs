@@ -18,3 +18,5 @@ pub mod process;
 pub mod agent;
 /// What a metrics page says.
 pub mod metrics;
+/// What the kernel program may cost.
+pub mod budget;

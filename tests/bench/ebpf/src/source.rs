@@ -201,6 +201,10 @@ pub struct State {
     pub first: u64,
     /// When the last was sent.
     pub last: u64,
+    /// When it was last asked whether a packet is due, and the longest time between two such questions.
+    pub asked: u64,
+    /// See `asked`: this long the program did not run.
+    pub pause: u64,
 }
 
 impl State {
@@ -234,7 +238,13 @@ impl Orders {
         const SECOND: u64 = 1_000_000_000;
         if state.first == 0 {
             state.first = now;
+            state.asked = now;
         }
+        let pause = now.wrapping_sub(state.asked);
+        if pause > state.pause {
+            state.pause = pause;
+        }
+        state.asked = now;
         let due = now.wrapping_sub(state.first).wrapping_mul(self.rate) / SECOND;
         if state.packets >= due {
             return false;

@@ -5,12 +5,12 @@
 
 use std::{
     net::{IpAddr, Ipv4Addr},
-    sync::atomic::{AtomicBool, AtomicU64, Ordering::SeqCst},
+    sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering::SeqCst},
     thread,
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result, anyhow, ensure};
+use anyhow::{Result, anyhow, ensure};
 use ipnet::IpNet;
 use weir::datapath::rules::{self, Order};
 use weir_bench_ebpf::source::{Choice, List, Orders};
@@ -55,42 +55,41 @@ pub(super) fn run(settings: &Settings) -> Result<Finding> {
 /// Bans one source after the other; returns how long each took to be dropped.
 fn ban(ours: &Ours, driver: &Driver, list: List, bans: u64) -> Result<Vec<Duration>> {
     let start = Instant::now();
-    // Which source is judged, and when it was dropped first, in ns since the start; 0: not yet.
-    let (judged, dropped, stop) = (AtomicU64::new(0), AtomicU64::new(0), AtomicBool::new(false));
+    // Which source is judged; the last that was dropped, and when, in ns since the start.
+    let (judged, dropped, time) = (AtomicU32::new(0), AtomicU32::new(0), AtomicU64::new(0));
+    let stop = AtomicBool::new(false);
     thread::scope(|scope| {
         let judge = scope.spawn(|| {
             cpu::stay_on(0)?;
             let mut frame = Frame::new().ipv4(Pair::CLIENT.v4, Pair::SERVER.v4).udp(4000, PORT).build();
             while !stop.load(SeqCst) {
-                let address = u32::try_from(judged.load(SeqCst)).context("no address")?;
+                let address = judged.load(SeqCst);
                 frame[SOURCE].copy_from_slice(&address.to_be_bytes());
-                if address != 0 && driver.run(&frame, 1)?.action == Action::Drop && dropped.load(SeqCst) == 0
-                {
-                    dropped.store(u64::try_from(start.elapsed().as_nanos())?.max(1), SeqCst);
-                    judged.store(0, SeqCst);
+                if driver.run(&frame, 1)?.action == Action::Drop && dropped.load(SeqCst) != address {
+                    time.store(u64::try_from(start.elapsed().as_nanos())?, SeqCst);
+                    dropped.store(address, SeqCst);
                 }
             }
             anyhow::Ok(())
         });
         let times = (0..bans).map(|n| {
             let address = list.clean(n, bans);
-            dropped.store(0, SeqCst);
-            judged.store(address.into(), SeqCst);
+            judged.store(address, SeqCst);
             // It is judged for a while, and passes.
             thread::sleep(Duration::from_micros(200));
-            ensure!(dropped.load(SeqCst) == 0, "{address:#x} was dropped before it was banned");
+            ensure!(dropped.load(SeqCst) != address, "{address:#x} was dropped before it was banned");
             let before = start.elapsed();
             let order = Order { sentence: Sentence::Drop, shadow: false, profile: 0, lasts: Some(LASTS) };
             rules::set(ours.datapath.memory(), IpNet::from(IpAddr::V4(Ipv4Addr::from_bits(address))), order)?;
             let deadline = Instant::now() + PATIENCE;
-            while dropped.load(SeqCst) == 0 {
+            while dropped.load(SeqCst) != address {
                 ensure!(
                     Instant::now() < deadline && !judge.is_finished(),
                     "{address:#x} was banned and still passes"
                 );
                 std::hint::spin_loop();
             }
-            Ok(Duration::from_nanos(dropped.load(SeqCst)).saturating_sub(before))
+            Ok(Duration::from_nanos(time.load(SeqCst)).saturating_sub(before))
         });
         let times = times.collect();
         stop.store(true, SeqCst);
