@@ -77,7 +77,7 @@ fn run(args: &Args) -> Result<()> {
     let settings = Settings::new(args.quick, args.rounds);
     cpu::stay_on(cpu::count()?.saturating_sub(1))?;
     environment::check()?;
-    let mut findings = Vec::new();
+    let (mut findings, mut failed) = (Vec::new(), Vec::new());
     let mut tell = |found: Vec<finding::Finding>| {
         if args.json {
             for finding in &found {
@@ -90,7 +90,14 @@ fn run(args: &Args) -> Result<()> {
     for case in Case::chosen(&args.cases) {
         eprintln!("bench: {}", case.says());
         // Each in a namespace of its own, so that nothing is left for the next.
-        tell(Namespace::new()?.run(|| case.run(&settings))?);
+        match Namespace::new()?.run(|| case.run(&settings)) {
+            Ok(found) => tell(found),
+            Err(error) => {
+                // The other cases are worth their time all the same.
+                eprintln!("bench: {case:?} failed: {error:#}");
+                failed.push(format!("{case:?}"));
+            }
+        }
     }
     if let Some(directory) = &args.report {
         report::write(directory, &findings)?;
@@ -99,5 +106,6 @@ fn run(args: &Args) -> Result<()> {
     if !args.json {
         print!("{}", finding::tables(&findings));
     }
+    ensure!(failed.is_empty(), "not measured: {}", failed.join(", "));
     Ok(())
 }
