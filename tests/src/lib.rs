@@ -24,3 +24,5 @@ pub mod agent;
 pub mod control;
 /// What a metrics page says.
 pub mod metrics;
+/// What the kernel program may cost.
+pub mod budget;

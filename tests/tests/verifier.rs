@@ -7,12 +7,11 @@ use aya::{maps::MapInfo, programs::ProgramInfo};
 use aya_obj::{Object, generated::bpf_insn};
 use weir::datapath::{self, Datapath, Pins};
 use weir_common::map::{Map, Sizes};
-use weir_tests::namespace::Namespace;
+use weir_tests::{
+    budget::{TRANSLATED_MAX, VERIFIED_MAX},
+    namespace::Namespace,
+};
 
-/// Instructions that the verifier may walk through for each; it gives up at a million.
-const VERIFIED_MAX: u32 = 300_000;
-/// Instructions of each program itself, in bytes.
-const TRANSLATED_MAX: u32 = 70_000;
 /// The opcode of atomic instructions on 64-bit words, and the operations among them that return
 /// what was in memory (Documentation/bpf/standardization/instruction-set.rst).
 const ATOMIC_64: u8 = 0xdb;

@@ -6,12 +6,16 @@ mod table;
 mod verdict;
 /// Live frames.
 mod live;
+/// Whether limits are what they say.
+mod limiter;
+/// From the text of a list to enforcement.
+mod load;
+/// The agent while its host is flooded.
+mod flood;
+/// What gets through while agents and tables change.
+mod upgrade;
 
-use anyhow::{Context as _, Result};
-use nix::{
-    sched::{CpuSet, sched_setaffinity},
-    unistd::Pid,
-};
+use anyhow::Result;
 
 use crate::finding::Finding;
 
@@ -24,6 +28,14 @@ pub(crate) enum Case {
     Verdict,
     /// Live frames into a veth, beside filters of the distribution.
     Live,
+    /// Whether limits are what they say, also beneath a flood.
+    Limiter,
+    /// From the text of a list to enforcement, beside ipset and nftables.
+    Load,
+    /// The agent while its host is flooded.
+    Flood,
+    /// What gets through while agents and tables change.
+    Upgrade,
     /// All of these.
     All,
 }
@@ -53,20 +65,9 @@ impl Settings {
     }
 }
 
-/// Puts this process on one CPU: the caches that are measured are those of one.
-pub(crate) fn stay_on_one_cpu() -> Result<()> {
-    let mut set = CpuSet::new();
-    set.set(cpus().saturating_sub(1)).context("choose a CPU")?;
-    sched_setaffinity(Pid::from_raw(0), &set).context("stay on one CPU")
-}
-
-/// Returns how many CPUs this machine has, before this process was put on one of them.
-fn cpus() -> usize {
-    std::thread::available_parallelism().map_or(1, std::num::NonZero::get)
-}
-
 impl Case {
-    const EACH: [Self; 3] = [Self::Table, Self::Verdict, Self::Live];
+    const EACH: [Self; 7] =
+        [Self::Table, Self::Verdict, Self::Live, Self::Limiter, Self::Load, Self::Flood, Self::Upgrade];
 
     /// Returns what to run for what was asked.
     pub(crate) fn chosen(asked: &[Self]) -> Vec<Self> {
@@ -79,6 +80,10 @@ impl Case {
             Self::Table => "table: one lookup among a million prefixes",
             Self::Verdict => "verdict: whole programs",
             Self::Live => "live: frames into a veth, beside filters of the distribution",
+            Self::Limiter => "limiter: accuracy, and offenders beneath a flood",
+            Self::Load => "load: from the text of a list to enforcement",
+            Self::Flood => "flood: the agent while its host is flooded",
+            Self::Upgrade => "upgrade: what gets through while agents and tables change",
             Self::All => "all",
         }
     }
@@ -89,6 +94,10 @@ impl Case {
             Self::Table => table::run(settings),
             Self::Verdict => verdict::run(settings),
             Self::Live => live::run(settings),
+            Self::Limiter => limiter::run(settings),
+            Self::Load => load::run(settings),
+            Self::Flood => flood::run(settings),
+            Self::Upgrade => upgrade::run(settings),
             Self::All => Ok(Vec::new()),
         }
     }

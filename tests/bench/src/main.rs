@@ -8,6 +8,14 @@
 mod case;
 /// What a case found, and what was aimed at.
 mod finding;
+/// On what it was measured.
+mod environment;
+/// The report in Markdown.
+mod report;
+/// The bar chart.
+mod plot;
+/// On which CPU a thread runs, and how long.
+mod cpu;
 /// Lists of addresses.
 mod data;
 /// Programs that run as the packet of a test.
@@ -25,9 +33,9 @@ mod rounds;
 /// Medians and quartiles.
 mod stats;
 
-use std::process::ExitCode;
+use std::{path::PathBuf, process::ExitCode};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use clap::Parser;
 use weir_tests::namespace::Namespace;
 
@@ -49,6 +57,9 @@ struct Args {
     /// Rounds of each case.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
     rounds: Option<u32>,
+    /// Write bench.md, bench.svg and bench.jsonl into this directory.
+    #[arg(long, value_name = "DIR")]
+    report: Option<PathBuf>,
 }
 
 fn main() -> ExitCode {
@@ -64,21 +75,37 @@ fn main() -> ExitCode {
 fn run(args: &Args) -> Result<()> {
     ensure!(nix::unistd::geteuid().is_root(), "namespaces and XDP need root");
     let settings = Settings::new(args.quick, args.rounds);
-    case::stay_on_one_cpu()?;
-    let mut findings = Vec::new();
-    for case in Case::chosen(&args.cases) {
-        eprintln!("bench: {}", case.says());
-        // Each in a namespace of its own, so that nothing is left for the next.
-        let found = Namespace::new()?.run(|| case.run(&settings))?;
+    cpu::stay_on(cpu::count()?.saturating_sub(1))?;
+    environment::check()?;
+    let (mut findings, mut failed) = (Vec::new(), Vec::new());
+    let mut tell = |found: Vec<finding::Finding>| {
         if args.json {
             for finding in &found {
                 println!("{}", finding.json());
             }
         }
         findings.extend(found);
+    };
+    tell(environment::budget().context("load the program")?);
+    for case in Case::chosen(&args.cases) {
+        eprintln!("bench: {}", case.says());
+        // Each in a namespace of its own, so that nothing is left for the next.
+        match Namespace::new()?.run(|| case.run(&settings)) {
+            Ok(found) => tell(found),
+            Err(error) => {
+                // The other cases are worth their time all the same.
+                eprintln!("bench: {case:?} failed: {error:#}");
+                failed.push(format!("{case:?}"));
+            }
+        }
+    }
+    if let Some(directory) = &args.report {
+        report::write(directory, &findings)?;
+        eprintln!("bench: report in {}", directory.display());
     }
     if !args.json {
         print!("{}", finding::tables(&findings));
     }
+    ensure!(failed.is_empty(), "not measured: {}", failed.join(", "));
     Ok(())
 }

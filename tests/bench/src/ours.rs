@@ -39,7 +39,7 @@ const V6_ENTRIES_MIN: u64 = 1 << 16;
 pub(crate) struct Limit {
     /// Packets in so many seconds.
     pub(crate) packets: u64,
-    /// That many seconds: 1, 60 or 3600.
+    /// That many seconds: 1 or 60.
     pub(crate) seconds: u64,
     /// Packets at once.
     pub(crate) burst: u64,
@@ -50,11 +50,18 @@ impl Limit {
         Self { packets, seconds: 1, burst }
     }
 
+    /// Returns the time as netfilter calls it.
+    pub(crate) const fn unit(self) -> &'static str {
+        match self.seconds {
+            1 => "second",
+            _ => "minute",
+        }
+    }
+
     fn yaml(self) -> String {
         let unit = match self.seconds {
             1 => 's',
-            60 => 'm',
-            _ => 'h',
+            _ => 'm',
         };
         let Self { packets, burst, .. } = self;
         format!(

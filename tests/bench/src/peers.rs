@@ -54,6 +54,17 @@ pub(crate) fn ipset_text(prefixes: &[(u32, u8)]) -> String {
     text
 }
 
+/// Returns what `ipset restore` reads: some networks out, some in.
+pub(crate) fn ipset_change(gone: &[(u32, u8)], new: &[(u32, u8)]) -> String {
+    let mut text = String::new();
+    for (word, prefixes) in [("del", gone), ("add", new)] {
+        for &(network, length) in prefixes {
+            _ = writeln!(text, "{word} bench {}/{length}", Ipv4Addr::from_bits(network));
+        }
+    }
+    text
+}
+
 /// ipset in the raw table, where netfilter can drop first.
 pub(crate) fn ipset(namespace: &Namespace, prefixes: &[(u32, u8)]) -> Result<()> {
     receive_in_batches(namespace)?;
@@ -75,7 +86,7 @@ pub(crate) fn nft_text(prefixes: &[(u32, u8)]) -> String {
     }
     _ = write!(
         text,
-        "}} }}\n chain in {{ type filter hook ingress device \"{}\" priority 0; ip saddr @listed drop }}\n}}\n",
+        "}} }}\n chain in {{ type filter hook ingress device \"{}\" priority 0; ip saddr @listed drop\n }}\n}}\n",
         Pair::INTERFACE
     );
     text
@@ -91,8 +102,9 @@ pub(crate) fn nft_set(namespace: &Namespace, prefixes: &[(u32, u8)]) -> Result<(
 pub(crate) fn hashlimit(namespace: &Namespace, limit: Limit) -> Result<()> {
     receive_in_batches(namespace)?;
     let Limit { packets, burst, .. } = limit;
+    let unit = limit.unit();
     let rule = format!(
-        "-t raw -A PREROUTING -p udp --dport {PORT} -m hashlimit --hashlimit-above {packets}/sec \
+        "-t raw -A PREROUTING -p udp --dport {PORT} -m hashlimit --hashlimit-above {packets}/{unit} \
          --hashlimit-burst {burst} --hashlimit-mode srcip --hashlimit-name bench \
          --hashlimit-htable-size 131072 --hashlimit-htable-max {SOURCES} -j DROP"
     );
@@ -103,10 +115,11 @@ pub(crate) fn hashlimit(namespace: &Namespace, limit: Limit) -> Result<()> {
 pub(crate) fn nft_limit(namespace: &Namespace, limit: Limit) -> Result<()> {
     receive_in_batches(namespace)?;
     let Limit { packets, burst, .. } = limit;
+    let unit = limit.unit();
     let text = format!(
         "table netdev bench {{\n set sources {{ type ipv4_addr; size {SOURCES}; flags dynamic,timeout; timeout 60s; }}\n \
          chain in {{ type filter hook ingress device \"{}\" priority 0; udp dport {PORT} update @sources \
-         {{ ip saddr limit rate over {packets}/second burst {burst} packets }} drop }}\n}}\n",
+         {{ ip saddr limit rate over {packets}/{unit} burst {burst} packets }} drop\n }}\n}}\n",
         Pair::INTERFACE
     );
     run(namespace, &["nft", "-f", "-"], &text)

@@ -11,14 +11,14 @@ use aya::{
     Ebpf, EbpfLoader,
     programs::{TestRun as _, TestRunAttrs, TestRunOptions, Xdp, XdpMode},
 };
-use nix::{
-    net::if_::if_nametoindex,
-    time::{ClockId, clock_gettime},
-};
+use nix::net::if_::if_nametoindex;
 use weir_bench_ebpf::source::Orders;
 use weir_tests::{frame::Frame, namespace::Pair};
 
-use crate::driver::{OBJECT, order};
+use crate::{
+    cpu,
+    driver::{OBJECT, order},
+};
 
 /// Frames that are sent before the receiver has its turn: what NAPI polls at once.
 const BATCH: u32 = 64;
@@ -122,8 +122,7 @@ pub(crate) fn frame(port: u16, for_server: bool) -> Vec<u8> {
 /// Returns the time that the CPU of this thread has spent on it, and on the softirqs that were put
 /// off to a thread of their own.
 fn cpu_time() -> Result<Duration> {
-    let own = Duration::from(clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID)?);
-    Ok(own + softirq_time().unwrap_or_default())
+    Ok(cpu::thread_time()? + softirq_time().unwrap_or_default())
 }
 
 /// Returns the time of the thread `ksoftirqd` of the CPU that this thread runs on.

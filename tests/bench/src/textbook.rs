@@ -12,9 +12,23 @@ use crate::ours::{Limit, PORT};
 
 static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/bench_textbook"));
 
-/// Bytes that an LRU hash map takes for a bucket of 16 bytes under a key of 4: a node of 80 bytes,
-/// and its share of the hash buckets (kernel/bpf/hashtab.c, `struct htab_elem`).
-pub(crate) const BUCKET_BYTES: u64 = 88;
+/// Bytes of a bucket of 16 bytes under a key of 4, and of a hash bucket (kernel/bpf/hashtab.c:
+/// `struct htab_elem` is 48 bytes; there are as many hash buckets as the next power of two says).
+const ELEMENT: u64 = 48 + 8 + 16;
+const HASH_BUCKET: u64 = 16;
+
+/// Returns how many sources an LRU hash map of `bytes` bytes has room for.
+pub(crate) fn buckets_in(bytes: u64) -> u32 {
+    let bytes_of = |n: u32| u64::from(n) * ELEMENT + u64::from(n).next_power_of_two() * HASH_BUCKET;
+    let (mut fits, mut step) = (1, 1u32 << 30);
+    while step > 0 {
+        if bytes_of(fits + step) <= bytes {
+            fits += step;
+        }
+        step >>= 1;
+    }
+    fits
+}
 
 /// The textbook program and its maps.
 pub(crate) struct Textbook {
@@ -65,5 +79,17 @@ impl Textbook {
             program.load().with_context(|| format!("load {name}"))?;
         }
         Ok(program.fd()?.try_clone()?)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_fits_is_all_that_fits() {
+        let fits = u64::from(buckets_in(128 << 20));
+        assert!(fits * ELEMENT + (1 << 21) * HASH_BUCKET <= 128 << 20);
+        assert!((fits + 1) * ELEMENT + (1 << 21) * HASH_BUCKET > 128 << 20);
     }
 }

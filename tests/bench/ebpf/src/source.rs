@@ -14,10 +14,11 @@ pub struct List {
     pub blocks: u64,
 }
 
-const HOST: u64 = 0x51;
-const NET: u64 = 0x52;
-const BLOCK: u64 = 0x53;
-const CLEAN: u64 = 0x54;
+// Far apart in every width: the n-th of one kind must not be the n-th of another.
+const HOST: u64 = 0x1b87_3593_cc9e_2d51;
+const NET: u64 = 0x8515_4a7e_52dc_e729;
+const BLOCK: u64 = 0x38b3_4ae5_a1e3_8b93;
+const CLEAN: u64 = 0xe654_6b64_85eb_ca6b;
 /// Tries to find an address that is not listed. One in eight is listed, so one in 16M times none is
 /// found, and a listed one is taken.
 const TRIES: u64 = 8;
@@ -201,6 +202,10 @@ pub struct State {
     pub first: u64,
     /// When the last was sent.
     pub last: u64,
+    /// When it was last asked whether a packet is due, and the longest time between two such questions.
+    pub asked: u64,
+    /// See `asked`: this long the program did not run.
+    pub pause: u64,
 }
 
 impl State {
@@ -234,7 +239,13 @@ impl Orders {
         const SECOND: u64 = 1_000_000_000;
         if state.first == 0 {
             state.first = now;
+            state.asked = now;
         }
+        let pause = now.wrapping_sub(state.asked);
+        if pause > state.pause {
+            state.pause = pause;
+        }
+        state.asked = now;
         let due = now.wrapping_sub(state.first).wrapping_mul(self.rate) / SECOND;
         if state.packets >= due {
             return false;
@@ -303,9 +314,11 @@ mod tests {
 
     #[test]
     fn a_pool_has_as_many_sources_as_it_should() {
-        let pool: HashSet<_> = (0..100_000).map(|n| LIST.clean(n, 100_000)).collect();
-        assert_eq!(pool.len(), 100_000);
-        assert!(!pool.iter().any(|&address| LIST.covers(address)));
+        for (count, size) in [(100, 100), (1024, 1024), (65_536, 65_536), (1_000_000, 1_000_000)] {
+            let pool: HashSet<_> = (0..count).map(|n| LIST.clean(n, count)).collect();
+            assert_eq!(pool.len(), size);
+            assert!(!pool.iter().any(|&address| LIST.covers(address)), "pool of {count}");
+        }
     }
 
     #[test]

@@ -34,7 +34,8 @@ const TEXTBOOK_BUCKETS: u32 = 1 << 20;
 const HOSTS: u64 = 8192;
 /// Sources that are over their limit.
 const OFFENDERS: u64 = 1 << 16;
-const TIGHT: Limit = Limit::per_second(10, 10);
+/// A limit that all are over who have sent twice.
+const TIGHT: Limit = Limit { packets: 1, seconds: 60, burst: 1 };
 const WIDE: Limit = Limit::per_second(1000, 2000);
 
 /// What is compared in a case.
@@ -139,12 +140,10 @@ impl World {
             ours.datapath.publish(&made.policy, &made.merged, &made.classes)?;
         }
         for name in kind.others {
-            self.set_up(name, kind)?;
+            self.set_up(name, kind);
         }
         let frame = frame(PORT, kind.for_server);
-        for stand in [&mut self.drops, &mut self.ours] {
-            stand.order(kind.orders)?;
-        }
+        self.give_orders(kind, &frame)?;
         let run = |stand: &Stand| stand.send(&frame, settings.packets);
         let mut contenders = vec![Contender::new(OURS, || run(&self.ours))];
         let mut missing = Vec::new();
@@ -167,18 +166,30 @@ impl World {
         Ok(kind.aims.iter().fold(finding.without(missing), aim))
     }
 
-    /// Makes one who filters, unless it is there, and has it get the sources of this case.
-    fn set_up(&mut self, name: &'static str, kind: &Kind) -> Result<()> {
-        let there = self.others.iter().position(|(known, limit, _)| *known == name && *limit == kind.limit);
-        let place = there.unwrap_or_else(|| {
-            let stand = self.make(name, kind).map_err(|error| format!("{error:#}"));
-            self.others.push((name, kind.limit, stand));
-            self.others.len() - 1
-        });
-        if let Some((_, _, Ok(stand))) = self.others.get_mut(place) {
+    /// Has all get the sources of this case. Those that are known by number send twice before it
+    /// counts, so that their buckets are there, and empty where the limit is tight.
+    fn give_orders(&mut self, kind: &Kind, frame: &[u8]) -> Result<()> {
+        let others = self
+            .others
+            .iter_mut()
+            .filter(|(name, limit, _)| kind.others.contains(name) && *limit == kind.limit);
+        let others = others.filter_map(|(_, _, stand)| stand.as_mut().ok());
+        for stand in [&mut self.drops, &mut self.ours].into_iter().chain(others) {
+            if kind.orders.choice == Choice::Pool as u64 {
+                stand.order(Orders { choice: Choice::Turn as u64, ..kind.orders })?;
+                stand.send(frame, u32::try_from(kind.orders.count * 2)?)?;
+            }
             stand.order(kind.orders)?;
         }
         Ok(())
+    }
+
+    /// Makes one who filters, unless it is there.
+    fn set_up(&mut self, name: &'static str, kind: &Kind) {
+        if !self.others.iter().any(|(known, limit, _)| *known == name && *limit == kind.limit) {
+            let stand = self.make(name, kind).map_err(|error| format!("{error:#}"));
+            self.others.push((name, kind.limit, stand));
+        }
     }
 
     fn make(&self, name: &str, kind: &Kind) -> Result<Stand> {

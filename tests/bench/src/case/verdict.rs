@@ -62,9 +62,9 @@ const KINDS: [Kind; 4] = [
         name: "verdict.hot",
         choice: Choice::Pool,
         sources: 1024,
-        limit: Limit::per_second(10, 10),
-        filled: false,
-        dropped: 0.9..=1.0,
+        limit: Limit { packets: 1, seconds: 60, burst: 1 },
+        filled: true,
+        dropped: 0.99..=1.0,
     },
 ];
 
