@@ -31,7 +31,7 @@ const FLAT_OUT: u64 = 1_000_000_000;
 const KEPT_MAX: f64 = 2_000_000.0;
 /// Times that the sending program is asked whether a packet is due, in one call.
 const ASKED: u32 = 500_000;
-/// A burst lasts for half a second. Where a sender does not run for most of that, since others have
+/// A burst lasts for half a second (two packets at least: with one, each that is late puts off the next). Where a sender does not run for most of that, since others have
 /// its CPU, it is tried again.
 const PAUSE_MAX: Duration = Duration::from_millis(400);
 const TRIES: usize = 5;
@@ -72,7 +72,7 @@ fn measure(trial: Trial) -> Result<Finding> {
     if trial.cpus > cpu::count()? {
         return Ok(Finding::not_measured(&case, UNIT, "this machine has one CPU".to_owned()));
     }
-    let limit = Limit::per_second(trial.per_second, (trial.per_second / 2).max(1));
+    let limit = Limit::per_second(trial.per_second, (trial.per_second / 2).max(2));
     let ours = super::ours(limit, 17)?;
     let mut driver = Driver::new(&ours.program()?)?;
     let (mut worst, mut notes) = (0.0f64, Vec::new());
