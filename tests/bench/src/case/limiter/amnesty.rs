@@ -44,8 +44,9 @@ struct Answer {
     /// Packets admitted beyond what the oracle admits, and what that admits.
     beyond: u64,
     due: u64,
-    /// What was sent, each second.
+    /// Packets of the flood, each second.
     flood: f64,
+    /// How many times their limit offenders sent.
     offered: f64,
 }
 
@@ -84,8 +85,9 @@ fn measure(settings: &Settings, case: &str, limiter_bits: u32) -> Result<Finding
     let lru = beset(settings, || Driver::new(&program))?;
     // Where nothing is beyond, that it is less than one packet is all that is known.
     let floor = own.resolution();
-    let rates =
-        |answer: &Answer| format!("{:.2} Mpps of flood, {:.2}× offered", answer.flood / 1e6, answer.offered);
+    let rates = |answer: &Answer| {
+        format!("{:.2} Mpps of flood, offenders at {:.2}× their limit", answer.flood / 1e6, answer.offered)
+    };
     let finding = Finding::value(case, "%", own.percent()).noting(format!(
         "{} of {} packets beyond, LRU_HASH {} of {}; ours beneath {}, LRU_HASH beneath {}",
         own.beyond,
@@ -162,7 +164,9 @@ fn offend(driver: &Driver, frame: &[u8], offenders: u32, duration: Duration) -> 
             bucket.sent(start.elapsed(), admitted);
         }
     }
-    let offered = f64::from(sent) / start.elapsed().as_secs_f64() / f64::from(offenders);
+    #[expect(clippy::cast_precision_loss, reason = "small numbers")]
+    let limit = LIMIT.packets as f64 / LIMIT.seconds as f64 * f64::from(offenders);
+    let offered = f64::from(sent) / start.elapsed().as_secs_f64() / limit;
     Ok(Answer {
         beyond: buckets.iter().map(|bucket| bucket.admitted.saturating_sub(bucket.due)).sum(),
         due: buckets.iter().map(|bucket| bucket.due).sum(),
