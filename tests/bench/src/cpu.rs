@@ -46,3 +46,8 @@ pub(crate) fn children_time() -> Result<Duration> {
     };
     Ok(duration(usage.user_time()) + duration(usage.system_time()))
 }
+
+/// Returns how often the calling thread has been put off its CPU for others.
+pub(crate) fn put_off() -> Result<u64> {
+    Ok(getrusage(UsageWho::RUSAGE_THREAD)?.involuntary_context_switches().unsigned_abs())
+}

@@ -187,6 +187,8 @@ pub struct Orders {
     pub interface: u64,
     /// Packets a second on each CPU. 0: as many as it can.
     pub rate: u64,
+    /// For how many ns they are sent at that rate. 0: for ever.
+    pub lasts: u64,
 }
 
 /// What a program that makes packets remembers, for each CPU; the first value of the map `STATE`.
@@ -246,8 +248,9 @@ impl Orders {
             state.pause = pause;
         }
         state.asked = now;
-        let due = now.wrapping_sub(state.first).wrapping_mul(self.rate) / SECOND;
-        if state.packets >= due {
+        let passed = now.wrapping_sub(state.first);
+        let due = passed.wrapping_mul(self.rate) / SECOND;
+        if state.packets >= due || (self.lasts != 0 && passed > self.lasts) {
             return false;
         }
         state.last = now;
@@ -356,6 +359,10 @@ mod tests {
         }
         assert_eq!((sent, state.first), (999, 5_000_000));
         assert!(state.last > 1_003_000_000);
+        let orders = Orders { lasts: 10_000_000, ..orders };
+        let mut state = State { random: 1, ..State::default() };
+        let asked = (0..100).filter(|n| orders.is_due(&mut state, 1 + n * 1_000_000)).count();
+        assert_eq!(asked, 10, "none is due when its time is over");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! What gets through while agents and tables change: `upgrade.*`. All of it must be nothing.
 
 use std::{
+    net::IpAddr,
     path::Path,
     sync::atomic::{AtomicBool, Ordering::Relaxed},
     thread,
@@ -58,7 +59,12 @@ fn leak(settings: &Settings) -> Result<Finding> {
     ))?;
     agent.start()?;
     stand.order(Orders { choice: Choice::Listed as u64, list, ..Orders::default() })?;
-    let sight = |frame: &[u8]| Some(Sight::of(frame)?.destination == Pair::SERVER.v4);
+    // Link-local sources pass whatever lists say (`policy::protect`), and some are under a prefix.
+    let sight = |frame: &[u8]| {
+        let sight = Sight::of(frame)?;
+        let protected = matches!(sight.source, IpAddr::V4(source) if source.is_link_local());
+        Some(sight.destination == Pair::SERVER.v4 && !protected)
+    };
     let receiver = stand.pair.server.run(|| Receiver::start(Pair::INTERFACE, sight))?;
     let stop = AtomicBool::new(false);
     let sent = thread::scope(|scope| {
