@@ -230,6 +230,9 @@ fn summary(case: &Case, listed_by: &[Origin], limits: &[Bucket]) -> String {
         Outcome::WouldDrop => format!("passes, because the rule is in shadow mode: {because}"),
         Outcome::Pass => format!("passes ({}): {because}", case.reason.as_str()),
     };
+    if listed_by.contains(&Origin::Balancer) {
+        text.push_str("; of what it tunnels the inner source is judged");
+    }
     for bucket in limits.iter().filter(|bucket| bucket.over) {
         _ = write!(text, "; over limit {}", bucket.limit);
     }

@@ -205,7 +205,7 @@ fn status_and_check_speak_json() {
         (&["explain", "2001:db8:bad::1", "-o", "json"], "\"verdict\": \"drop\""),
         (&["status"], "enforce"),
         (&["explain", "198.51.100.7"], "feed bad"),
-        (&["explain", "192.0.2.99"], "the inner source is judged: balancer"),
+        (&["explain", "192.0.2.99"], "balancer; of what it tunnels the inner source is judged"),
         (&["unload", "-o", "json"], "\"was_loaded\": true"),
         (&["status", "-o", "json"], "\"loaded\": false"),
     ] {
