@@ -20,7 +20,7 @@ use weir_common::{
     map::Map,
     overlay::{FOREVER, Rule, Sentence},
 };
-use weir_ebpf::{Case, World, judge};
+use weir_ebpf::{Case, judge};
 
 use crate::{
     config::Port,
@@ -125,9 +125,7 @@ impl Clock for Onlooker<'_> {
     fn precise(&self) -> u64 {
         self.now
     }
-}
 
-impl World for Onlooker<'_> {
     fn dither(&self) -> u32 {
         0
     }

@@ -1,7 +1,7 @@
 //! Settings that the agent writes and the kernel reads once a packet.
 //!
 //! Line 0 of [`Map::Control`](crate::map::Map::Control) is global, lines 1 and 2 name the
-//! interfaces, and four lines a generation describe the policy of that generation. A packet reads
+//! interfaces, and two lines a generation describe the policy of that generation. A packet reads
 //! the generation once and judges by nothing of the other.
 
 use crate::{
@@ -13,7 +13,7 @@ use crate::{
 const INTERFACE_LINE: u32 = 1;
 /// First line of a policy. What stands before is of no generation, and outlives maps that are remade.
 pub const POLICY_LINE: u32 = 3;
-const LINES_PER_POLICY: u32 = 4;
+const LINES_PER_POLICY: u32 = 2;
 /// Lines of the control map.
 pub const LINES: u32 = POLICY_LINE + crate::map::GENERATIONS * LINES_PER_POLICY;
 
@@ -164,15 +164,12 @@ pub struct Policy {
     pub v6_bits: u32,
     /// How many different prefix lengths the IPv6 table holds.
     pub v6_lengths: u32,
-    /// Some IPv6 prefix is shorter than [`crate::table::v6::FILTERED_FROM`]: the filter does not tell.
-    pub v6_unfiltered: bool,
     /// Secret of the table.
     pub seed: Seed,
 }
 
 const SHADOW: u64 = 1 << 0;
 const MALFORMED_SHADOW: u64 = 1 << 1;
-const V6_UNFILTERED: u64 = 1 << 2;
 
 impl Policy {
     /// The policy of an empty map.
@@ -182,7 +179,6 @@ impl Policy {
         v4_bits: 0,
         v6_bits: 0,
         v6_lengths: 0,
-        v6_unfiltered: false,
         seed: Seed(0, 0),
     };
 
@@ -198,7 +194,6 @@ impl Policy {
             v4_bits: (bits & 31) as u32,
             v6_bits: (bits >> 8 & 31) as u32,
             v6_lengths: (line.word(policy::LENGTHS).load() & 0xff) as u32,
-            v6_unfiltered: flags & V6_UNFILTERED != 0,
             seed: Seed(line.word(policy::SEED).load(), line.word(policy::SEED + 1).load()),
         })
     }
@@ -215,9 +210,6 @@ impl Policy {
         if self.malformed == Malformed::Shadow {
             flags |= MALFORMED_SHADOW;
         }
-        if self.v6_unfiltered {
-            flags |= V6_UNFILTERED;
-        }
         line.word(policy::FLAGS).store(flags);
         line.word(policy::BITS).store(u64::from(self.v4_bits) | u64::from(self.v6_bits) << 8);
         line.word(policy::LENGTHS).store(u64::from(self.v6_lengths));
@@ -226,9 +218,8 @@ impl Policy {
     }
 }
 
-/// Returns the line that holds IPv6 prefix lengths `64 * half` and following of `generation`, one
-/// byte each, longest first.
+/// Returns the line that holds the IPv6 prefix lengths of `generation`, one byte each, longest first.
 #[inline(always)]
-pub fn v6_lengths<M: Memory>(memory: &M, generation: u32, half: u32) -> Option<&Line> {
-    memory.line(Map::Control, POLICY_LINE + generation * LINES_PER_POLICY + 1 + (half & 1))
+pub fn v6_lengths<M: Memory>(memory: &M, generation: u32) -> Option<&Line> {
+    memory.line(Map::Control, POLICY_LINE + generation * LINES_PER_POLICY + 1)
 }

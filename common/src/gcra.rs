@@ -84,19 +84,14 @@ impl Profile {
         Ok(Self { increment: increment.max(1), tolerance })
     }
 
-    /// Returns what `units` cost. `dither`, a number that is different for every packet, decides
-    /// whether a fraction of a µs is rounded up or down, so that many packets together cost what
-    /// they should.
+    /// Returns what `units` cost.
     #[inline(always)]
     #[must_use]
-    pub const fn cost(self, units: u32, dither: u32) -> Cost {
+    pub const fn cost(self, units: u32) -> Cost {
         // In two parts, because increment times units may exceed 64 bits.
         let whole = (self.increment >> FRACTION_BITS).wrapping_mul(units as u64);
         let fraction = (self.increment & FRACTION_MASK) * units as u64;
-        Cost {
-            ceiling: whole + ((fraction + FRACTION_MASK) >> FRACTION_BITS),
-            charged: whole + ((fraction + scatter(dither)) >> FRACTION_BITS),
-        }
+        Cost { whole, fraction, ceiling: whole + ((fraction + FRACTION_MASK) >> FRACTION_BITS) }
     }
 }
 
@@ -109,14 +104,27 @@ const fn scatter(dither: u32) -> u64 {
     (x ^ x >> 32).wrapping_mul(0xc4ce_b9fe_1a85_ec53) >> (64 - FRACTION_BITS)
 }
 
-/// What a packet costs, in µs.
+/// What a packet costs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cost {
-    /// Rounded up: what must be left of the tolerance. The same for equal packets, since a source
-    /// that is refused until chance makes its packet cheaper would only pay the cheap price.
+    /// In µs.
+    whole: u64,
+    /// And in 2^-24 µs.
+    fraction: u64,
+    /// In µs, rounded up: what must be left of the tolerance. The same for equal packets, since a
+    /// source that is refused until chance makes its packet cheaper would only pay the cheap price.
     pub ceiling: u64,
-    /// Rounded by chance: what the bucket is charged.
-    pub charged: u64,
+}
+
+impl Cost {
+    /// Returns what the bucket is charged, in µs. `dither`, a number that is different for every
+    /// packet, decides whether the fraction is rounded up or down, so that many packets together cost
+    /// what they should.
+    #[inline(always)]
+    #[must_use]
+    pub const fn charged(self, dither: u32) -> u64 {
+        self.whole + ((self.fraction + scatter(dither)) >> FRACTION_BITS)
+    }
 }
 
 /// The time in µs, modulo 2^40. Its origin does not matter.
@@ -125,6 +133,8 @@ pub trait Clock {
     fn coarse(&self) -> u64;
     /// Returns the time now: at least `coarse`, less than a tick more. Costs a call.
     fn precise(&self) -> u64;
+    /// Returns 24 bits that are different for every packet; see [`Cost::charged`].
+    fn dither(&self) -> u32;
 }
 
 /// What a bucket may owe, in µs.
@@ -237,7 +247,7 @@ fn fit(tat: u64, bounds: Bounds, cost: Cost, tick: u64, clock: &impl Clock) -> F
             return Fit::Over;
         }
     }
-    Fit::Within((now + debt + cost.charged) & TAT_MASK, needed > soft)
+    Fit::Within((now + debt + cost.charged(clock.dither())) & TAT_MASK, needed > soft)
 }
 
 /// Returns how far `tat` is ahead of `now` in µs; 0 if it has passed.
@@ -272,7 +282,7 @@ pub fn charge<M: Memory, C: Clock>(
         tries += 1;
         // The swap is against what was read here, so this is what has to be the source's own or
         // free: since `find` the word may have become the bucket of another, who owes.
-        let tat = if held >> TAT_BITS == key.tag {
+        let tat = if held >> TAT_BITS == key.tag && held != 0 {
             held & TAT_MASK
         } else if is_free(held, now) {
             now
@@ -294,50 +304,58 @@ pub fn charge<M: Memory, C: Clock>(
 /// Returns which word of `line` is, or may become, the bucket of `tag`: its own, else the first
 /// that owes nothing. Nothing where all eight owe.
 ///
-/// Without branches: which word it is cannot be foretold, and eight times two of them would be as
-/// many paths for the verifier.
+/// Without branches within a pass: which word it is cannot be foretold, and eight branches would be
+/// as many paths for the verifier.
 #[inline(always)]
 fn find<M: Memory>(memory: &M, line: &Line, tag: u64, now: u64) -> Option<u32> {
     let words = line.load();
-    // A bit per word: bits 0 to 7 for its own, 8 to 15 for those that owe nothing.
-    let mut fit = 0;
+    let mut own = 0;
     let mut i = 0;
     while i < WORDS {
-        let word = words[i];
-        // A word of 0 is nobody's, whatever its tag.
-        let own = memory.mask_if_zero(word >> TAT_BITS ^ tag) & !memory.mask_if_zero(word >> 1 | word & 1);
-        // Ahead by 1 to DEBT_MAX: the difference less 1 is below 2^32.
-        let ahead = (word.wrapping_sub(now) & TAT_MASK).wrapping_sub(1);
-        let owes = memory.mask_if_zero(ahead >> DEBT_BITS);
-        let free = !owes | memory.mask_if_zero(word >> 1 | word & 1);
-        fit |= (own & 1 | free & 0x100) << i;
+        own |= bit(memory.mask_if_zero(words[i] >> TAT_BITS ^ tag), i);
         i += 1;
     }
-    if fit == 0 {
-        return None;
+    if own != 0 {
+        return Some(lowest(own));
     }
-    // Its own has the lower bits, so the lowest bit of all is the answer.
-    Some(lowest(fit) & (WORDS as u32 - 1))
+    let mut free = 0;
+    let mut i = 0;
+    while i < WORDS {
+        // Ahead by 1 to DEBT_MAX: the difference less 1 is below 2^32.
+        let ahead = (words[i].wrapping_sub(now) & TAT_MASK).wrapping_sub(1);
+        let owes = memory.mask_if_zero(ahead >> DEBT_BITS);
+        let never_used = memory.mask_if_zero(words[i] >> 1 | words[i] & 1);
+        free |= bit(!owes | never_used, i);
+        i += 1;
+    }
+    if free == 0 { None } else { Some(lowest(free)) }
 }
 
-/// Returns the place of the lowest bit of a number below 2^16. BPF has no instruction for it: a
+/// Returns bit `place` if all bits of `mask` are set, else 0. By shifts: where all ones or none meet a
+/// constant in an AND, the verifier of Linux 6.18 goes on with both as paths of their own.
+#[inline(always)]
+const fn bit(mask: u64, place: usize) -> u64 {
+    (mask >> 63) << place
+}
+
+/// Returns the place of the lowest bit of a number below 2^8. BPF has no instruction for it: a
 /// multiplication moves the place into the upper bits, where a table in a constant has it (de
-/// Bruijn sequence of 16 bits).
+/// Bruijn sequence of 8 bits).
 #[inline(always)]
 const fn lowest(bits: u64) -> u32 {
-    const SEQUENCE: u64 = 0x09af;
+    const SEQUENCE: u64 = 0x17;
     const PLACES: u64 = places(SEQUENCE);
     let bit = bits & bits.wrapping_neg();
-    let window = (bit * SEQUENCE) >> 12 & 0xf;
-    (PLACES >> (window * 4) & 0xf) as u32
+    let window = (bit * SEQUENCE) >> 5 & 7;
+    (PLACES >> (window * 4) & 7) as u32
 }
 
 /// Returns the place of the bit for each window of the sequence, four bits each.
 const fn places(sequence: u64) -> u64 {
     let mut places = 0;
     let mut place = 0;
-    while place < 16 {
-        let window = (sequence << place) >> 12 & 0xf;
+    while place < 8 {
+        let window = (sequence << place) >> 5 & 7;
         places |= place << (window * 4);
         place += 1;
     }

@@ -2,7 +2,7 @@
 
 use std::{
     fmt, iter,
-    sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed},
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
     vec::Vec,
 };
 
@@ -19,7 +19,7 @@ pub struct Heap {
     maps: Vec<Vec<Line>>,
     now: AtomicU64,
     tick: AtomicU64,
-    sequence: AtomicU32,
+    sequence: AtomicU64,
 }
 
 /// Length of a tick in µs, as with 250 ticks a second.
@@ -34,7 +34,7 @@ impl Heap {
             maps: Map::ALL.into_iter().map(lines).collect(),
             now: AtomicU64::new(0),
             tick: AtomicU64::new(1),
-            sequence: AtomicU32::new(0),
+            sequence: AtomicU64::new(0),
         }
     }
 
@@ -65,11 +65,6 @@ impl Heap {
 }
 
 impl Heap {
-    /// Returns 24 bits that are different for every packet.
-    pub fn dither(&self) -> u32 {
-        self.sequence.fetch_add(0x9e_3779, Relaxed) & 0xff_ffff
-    }
-
     /// Sets every line of `map` to `words`.
     pub fn fill(&self, map: Map, words: [u64; 8]) {
         for line in self.maps.get(map as usize).into_iter().flatten() {
@@ -96,6 +91,12 @@ impl Clock for Heap {
 
     fn precise(&self) -> u64 {
         self.now.load(Relaxed)
+    }
+
+    /// By multiples of the golden ratio, like the kernel program.
+    fn dither(&self) -> u32 {
+        let sequence = self.sequence.fetch_add(1, Relaxed) + 1;
+        (sequence.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40) as u32
     }
 }
 

@@ -21,7 +21,7 @@ pub enum Map {
     V4Lines,
     /// Exact entries whose quotient line is full.
     V4Spill,
-    /// One bit per hashed IPv6 /32.
+    /// Bits per hashed IPv6 /32 and prefix length.
     V6Filter,
     /// Tagged lines of IPv6 prefixes.
     V6Lines,
@@ -147,8 +147,9 @@ pub const V4_WIDE_LINES: u32 = 1 << 15;
 /// Lines for entries that found their quotient line full, in one generation: enough for a half full
 /// table of 2^21 lines, which spills 12k of its 17M entries.
 pub const V4_SPILL_LINES: u32 = 1 << 14;
-/// Lines of the IPv6 filter in one generation: 2^24 bits.
-pub const V6_FILTER_LINES: u32 = 1 << 15;
+/// Lines of the IPv6 filter in one generation: 4 MB, so that of a million entries in as many /32s one
+/// in thirty bits is set.
+pub const V6_FILTER_LINES: u32 = 1 << 16;
 /// Lines of classes in one generation, eight a line.
 pub const CLASS_LINES: u32 = crate::class::CAPACITY / 8;
 /// Lines of bans and manual rules, four each: 4 MB.

@@ -93,6 +93,12 @@ impl Key {
     }
 }
 
+/// Returns true if there may be rules for addresses of the family of `address`.
+#[inline(always)]
+pub fn any(memory: &impl Memory, address: Address) -> bool {
+    lengths(memory, family(address)) != 0
+}
+
 /// Returns the rule for `address` at time `now` (µs): that of the longest prefix.
 #[inline(always)]
 pub fn lookup(memory: &impl Memory, seed: Seed, address: Address, now: u64) -> Option<Rule> {

@@ -13,7 +13,7 @@ use weir_common::{
     map::Map,
     packet::Frame,
 };
-use weir_ebpf::{Case, World};
+use weir_ebpf::Case;
 
 use crate::{atomic, context::Context, maps};
 
@@ -113,9 +113,7 @@ impl Clock for Kernel<'_> {
         let since = fine.saturating_sub(coarse) / 1000;
         self.coarse() + if since < tick { since } else { tick }
     }
-}
 
-impl World for Kernel<'_> {
     #[inline(always)]
     fn dither(&self) -> u32 {
         let Some(tally) = maps::TALLY.get_ptr_mut(0) else { return 0 };

@@ -24,20 +24,10 @@ use weir_common::{
     verdict::{Reason, Verdict},
 };
 
-/// What the stages need besides memory: time, and a source of rounding.
-pub trait World: Memory + Clock {
-    /// Returns 24 bits that are different for every packet; see
-    /// [`Profile::cost`](weir_common::gcra::Profile::cost).
-    fn dither(&self) -> u32;
-}
+/// What the stages judge by: the maps and the time.
+pub trait World: Memory + Clock {}
 
-/// Judging without a kernel.
-#[cfg(feature = "std")]
-impl World for weir_common::heap::Heap {
-    fn dither(&self) -> u32 {
-        Self::dither(self)
-    }
-}
+impl<T: Memory + Clock> World for T {}
 
 /// A packet on its way through the stages: what is known of it, and at the end the judgement. Each
 /// stage adds what it found.

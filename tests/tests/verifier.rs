@@ -45,9 +45,9 @@ fn the_programs_stay_within_their_budget() {
         assert!(translated.unwrap() <= TRANSLATED_MAX, "{name}: {translated:?} bytes");
     }
     println!("maps: {bytes} bytes");
-    // 128 MB of buckets, 4 MB of bans, and twice 4 MB root, 2 MB wide, 8 MB lines, 2 MB filter, 1 MB IPv6 lines
+    // 128 MB of buckets, 4 MB of bans, and twice 4 MB root, 2 MB wide, 8 MB lines, 4 MB filter, 1 MB IPv6 lines
     // and small maps.
-    assert!(bytes <= 170 << 20, "{bytes} bytes of maps in the default sizes");
+    assert!(bytes <= 174 << 20, "{bytes} bytes of maps in the default sizes");
 }
 
 /// LLVM 22 drops the fetch of a relaxed atomic whose result is used (llvm#210280). All ours fetch.

@@ -16,10 +16,6 @@ use crate::{
     },
 };
 
-/// Smallest tables, in entries: a list that grows later finds room.
-const V4_ENTRIES_MIN: u64 = 1 << 20;
-const V6_ENTRIES_MIN: u64 = 1 << 16;
-
 /// What a policy is made of, and what came out.
 pub(super) struct Built {
     pub(super) conflicts: Vec<Conflicts>,
@@ -43,12 +39,10 @@ pub(super) fn build(
     Ok(Built { conflicts, policy, merged, demand })
 }
 
-/// Chooses table sizes: those of the configuration, else twice what there is.
+/// Chooses table sizes: those of the configuration, else as large as what there is asks for. A list
+/// that grows finds larger ones.
 pub(super) fn sizes(config: &Config, demand: Demand) -> Sizes {
-    let entries = |set: Option<u64>, need: u64, min: u64| set.unwrap_or((need * 2).max(min));
-    Sizes {
-        v4_bits: compile::v4_bits(entries(config.tables.ipv4, demand.v4, V4_ENTRIES_MIN)),
-        v6_bits: compile::v6_bits(entries(config.tables.ipv6, demand.v6, V6_ENTRIES_MIN)),
-        limiter_bits: config.tables.limiter_bits,
-    }
+    let Demand { v4, v6 } = demand;
+    let room = Demand { v4: config.tables.ipv4.unwrap_or(v4), v6: config.tables.ipv6.unwrap_or(v6) };
+    compile::sizes(room, config.tables.limiter_bits)
 }

@@ -72,6 +72,21 @@ const V4_SLOTS: u64 = 16;
 /// Slots of an IPv6 line.
 const V6_SLOTS: u64 = 8;
 
+/// Smallest tables, in entries: a short list that grows finds room.
+const V4_ENTRIES_MIN: u64 = 1 << 20;
+const V6_ENTRIES_MIN: u64 = 1 << 16;
+
+/// Returns the sizes for tables that are a quarter to half full with `room`. No larger: a lookup costs
+/// what the caches miss.
+#[must_use]
+pub fn sizes(room: Demand, limiter_bits: u32) -> Sizes {
+    Sizes {
+        v4_bits: v4_bits(room.v4.max(V4_ENTRIES_MIN)),
+        v6_bits: v6_bits(room.v6.max(V6_ENTRIES_MIN)),
+        limiter_bits,
+    }
+}
+
 /// Returns the bits for a table of `entries` entries at half load.
 #[must_use]
 pub fn v4_bits(entries: u64) -> u32 {
@@ -141,7 +156,6 @@ pub fn write(
         v4_bits: sizes.v4_bits,
         v6_bits: sizes.v6_bits,
         v6_lengths: 0,
-        v6_unfiltered: false,
         seed,
     };
     write_v4(memory, generation, &header, merged).map_err(|full| error(full, "ipv4", merged, sizes))?;
@@ -181,7 +195,6 @@ fn write_v6(
     let lengths = v6_lengths(merged);
     for (entry, network, length) in v6_prefixes(merged) {
         for (network, length) in lengths.expand(network, length) {
-            header.v6_unfiltered |= length < v6::FILTERED_FROM;
             v6::insert(memory, generation, header, network, length, entry.class)?;
         }
     }

@@ -1,7 +1,8 @@
 //! IPv6: a filter over /32s, then a tagged line per prefix length present.
 //!
-//! A clean source whose /32 holds nothing listed costs one bit of 2 MB. Behind it each prefix
-//! length that occurs costs one line of eight slots `tag (48) | class (16)`, longest first. Line
+//! The filter is a line for each hash of a /32, with a bit for each (/32, length) that is listed there
+//! (a blocked Bloom filter): one access tells which lengths are worth looking for, for a clean source
+//! mostly none. Each of them costs one line of eight slots `tag (48) | class (16)`, longest first. Line
 //! and tag are bits of a keyed 64-bit hash of (prefix, length); two prefixes are taken for the
 //! same with a probability of 2^-48 per slot compared. A list with more than [`LENGTHS_MAX`] lengths,
 //! which would cost every packet a line for each, has some of them expanded to longer ones.
@@ -26,8 +27,7 @@ use crate::{
     table::Full,
 };
 
-/// A prefix this long or longer has all its /32s in the filter; with a shorter one present the
-/// policy says that the filter does not tell.
+/// A prefix this long or longer has all its /32s in the filter; shorter ones are always looked for.
 pub const FILTERED_FROM: u32 = 16;
 /// Entries that may be moved to make room for one.
 const MOVES: usize = 64;
@@ -37,37 +37,76 @@ pub const LENGTHS_MAX: u32 = 32;
 /// Returns the class of the longest entry that covers `address`.
 #[inline(always)]
 pub fn lookup(memory: &impl Memory, generation: u32, policy: &Policy, address: V6) -> ClassId {
-    if policy.v6_lengths == 0 || !policy.v6_unfiltered && !filter(memory, generation, policy, address) {
+    if policy.v6_lengths == 0 {
         return NONE;
     }
-    let mut i = 0;
-    while i < LENGTHS_MAX {
-        if i >= policy.v6_lengths {
+    let Some(lengths) = control::v6_lengths(memory, generation) else { return NONE };
+    let mut wanted = worth_looking(memory, generation, policy, lengths, address);
+    let mut tries = 0;
+    while tries < LENGTHS_MAX {
+        if wanted == 0 {
             return NONE;
         }
-        let Some(lengths) = control::v6_lengths(memory, generation, i >> 6) else { return NONE };
-        let length = u32::from(lengths.byte(i));
+        tries += 1;
+        let length = u32::from(lengths.byte(lowest(wanted)));
+        wanted &= wanted - 1;
         let class = exact(memory, generation, policy, address.network(length), length);
         if class != NONE {
             return class;
         }
-        i += 1;
     }
     NONE
 }
 
+/// Returns a bit for each of the `lengths`, the first the lowest, under which the /32 of `address` may
+/// have entries.
 #[inline(always)]
-fn filter(memory: &impl Memory, generation: u32, policy: &Policy, address: V6) -> bool {
-    let bit = filter_bit(policy, address);
-    match memory.line(Map::V6Filter, generation * V6_FILTER_LINES + (bit >> 9)) {
-        Some(line) => line.word(bit >> 6).load() >> (bit & 63) & 1 != 0,
-        None => false,
+fn worth_looking(memory: &impl Memory, generation: u32, policy: &Policy, lengths: &Line, address: V6) -> u32 {
+    let (index, hash) = filter(policy, address);
+    let Some(line) = memory.line(Map::V6Filter, generation * V6_FILTER_LINES + index) else { return 0 };
+    let mut wanted = 0;
+    let mut i = 0;
+    while i < LENGTHS_MAX {
+        if i >= policy.v6_lengths {
+            break;
+        }
+        let length = u32::from(lengths.byte(i));
+        // 1 where the difference is negative.
+        let unfiltered = length.wrapping_sub(FILTERED_FROM) >> 31;
+        wanted |= (marked(line, hash, length) | unfiltered) << i;
+        i += 1;
     }
+    memory.opaque(wanted)
+}
+
+/// Returns the place of the lowest bit: how many are below it. BPF has no instruction for it.
+#[inline(always)]
+const fn lowest(bits: u32) -> u32 {
+    let below = (bits & bits.wrapping_neg()).wrapping_sub(1);
+    let pairs = below - (below >> 1 & 0x5555_5555);
+    let fours = (pairs & 0x3333_3333) + (pairs >> 2 & 0x3333_3333);
+    let eights = fours + (fours >> 4) & 0x0f0f_0f0f;
+    eights.wrapping_mul(0x0101_0101) >> 24
+}
+
+/// Returns the line of the filter for the /32 of `address`, and what chooses the bits there.
+#[inline(always)]
+const fn filter(policy: &Policy, address: V6) -> (u32, u64) {
+    let hash = keyed::hash(policy.seed, address.high >> 32, 0, 1);
+    (hash as u32 & (V6_FILTER_LINES - 1), hash >> 32)
 }
 
 #[inline(always)]
-const fn filter_bit(policy: &Policy, address: V6) -> u32 {
-    keyed::hash(policy.seed, address.high >> 32, 0, 1) as u32 & (V6_FILTER_LINES * 512 - 1)
+fn marked(line: &Line, hash: u64, length: u32) -> u32 {
+    let bit = filter_bit(hash, length);
+    (line.word(bit >> 6).load() >> (bit & 63) & 1) as u32
+}
+
+/// Returns one of the 512 bits of a line for a length: the upper bits of a multiplication, which
+/// depend on all bits of the hash and of the length.
+#[inline(always)]
+const fn filter_bit(hash: u64, length: u32) -> u32 {
+    ((hash << 8 | length as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 55) as u32
 }
 
 #[inline(always)]
@@ -134,9 +173,10 @@ pub fn insert(
     if length >= FILTERED_FROM {
         for step in 0..1u64 << 32u32.saturating_sub(length) {
             let within = V6 { high: network.high.wrapping_add(step << 32), low: 0 };
-            let bit = filter_bit(policy, within);
+            let (index, hash) = filter(policy, within);
             let line =
-                memory.line(Map::V6Filter, generation * V6_FILTER_LINES + (bit >> 9)).ok_or(Full::Memory)?;
+                memory.line(Map::V6Filter, generation * V6_FILTER_LINES + index).ok_or(Full::Memory)?;
+            let bit = filter_bit(hash, length);
             let word = line.word(bit >> 6);
             word.store(word.load() | 1 << (bit & 63));
         }
@@ -190,10 +230,25 @@ fn exchange(word: &Word, new: u64) -> u64 {
 pub fn set_lengths(memory: &impl Memory, generation: u32, lengths: &Lengths) -> u32 {
     let mut count = 0;
     for length in (1..=128).rev().filter(|length| lengths.stored(*length) == *length) {
-        if let Some(line) = control::v6_lengths(memory, generation, count >> 6) {
+        if let Some(line) = control::v6_lengths(memory, generation) {
             line.set_byte(count, length as u8);
             count += 1;
         }
     }
     count
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_lowest_bit_is_found() {
+        for place in 0..32 {
+            for bits in [0, 1, 0x5555_5555, 0xffff_fffe, u32::MAX] {
+                let bits = bits << place | 1 << place;
+                assert_eq!(lowest(bits), bits.trailing_zeros(), "{bits:#b}");
+            }
+        }
+    }
 }

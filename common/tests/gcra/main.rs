@@ -67,7 +67,6 @@ struct Limiter {
     /// The longest tolerance of the limit.
     longest: u64,
     tick: u64,
-    sequence: u64,
 }
 
 impl Limiter {
@@ -80,14 +79,7 @@ impl Limiter {
             profile,
             longest: profile.tolerance,
             tick,
-            sequence: 0,
         }
-    }
-
-    /// Rounds like the kernel program: by multiples of the golden ratio.
-    fn dither(&mut self) -> u32 {
-        self.sequence += 1;
-        (self.sequence.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40) as u32
     }
 
     fn key(&self, source: Address) -> Key {
@@ -95,7 +87,7 @@ impl Limiter {
     }
 
     fn offer(&mut self, source: Address, now: u64) -> Charge {
-        let cost = self.profile.cost(1, self.dither());
+        let cost = self.profile.cost(1);
         self.memory.heap.set_clock(now, self.tick);
         let bounds = Bounds { longest: self.longest, ..Bounds::of(self.profile) };
         gcra::charge(&self.memory, &self.memory.heap, &self.global, self.key(source), cost, bounds)
@@ -144,6 +136,6 @@ fn profiles_that_cannot_be_are_refused() {
         let profile = Profile::new(rate, burst).unwrap();
         assert!(profile.increment > 0 && profile.tolerance < gcra::DEBT_MAX, "{profile:?}");
         // What a burst may cost fits, so a source that has never sent is admitted.
-        assert!(profile.cost(1, 0).ceiling <= profile.tolerance, "{profile:?}");
+        assert!(profile.cost(1).ceiling <= profile.tolerance, "{profile:?}");
     }
 }

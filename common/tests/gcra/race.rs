@@ -45,6 +45,10 @@ impl Clock for Shared {
     fn precise(&self) -> u64 {
         self.time.load(Relaxed) / 20
     }
+
+    fn dither(&self) -> u32 {
+        (self.time.load(Relaxed).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40) as u32
+    }
 }
 
 #[test]
@@ -62,11 +66,10 @@ fn two_threads_share_one_limit() {
         let profile = Profile::new(rate, burst).unwrap();
         let hammer = |first: u64| {
             let mut admitted = 0u64;
-            for sequence in first..first + PACKETS {
+            for _ in first..first + PACKETS {
                 shared.time.fetch_add(1, Relaxed);
-                let dither = (sequence.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 40) as u32;
                 let key = Key::new(&global, Address::V4(1), 1, Scope::SOURCE);
-                let (cost, bounds) = (profile.cost(1, dither), Bounds::of(profile));
+                let (cost, bounds) = (profile.cost(1), Bounds::of(profile));
                 let charge = gcra::charge(&shared, &shared, &global, key, cost, bounds);
                 admitted += u64::from(charge == Charge::Admitted);
             }
@@ -131,7 +134,7 @@ fn a_word_taken_meanwhile_is_left_alone() {
     limiter.memory.heap.line(Map::Limiter, shared_line).unwrap().store([0; 8]);
 
     let (spy, global, profile) = (&limiter.memory, &limiter.global, limiter.profile);
-    let (cost, bounds) = (profile.cost(1, 0), Bounds::of(profile));
+    let (cost, bounds) = (profile.cost(1), Bounds::of(profile));
     let other = move || {
         let key = Key::new(global, second, 1, Scope::SOURCE);
         let charge = gcra::charge(spy, &spy.heap, global, key, cost, bounds);

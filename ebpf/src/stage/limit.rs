@@ -39,7 +39,7 @@ fn ask<W: World>(world: &W, case: &mut Case, id: u8) -> Step {
         Some(_) | None => return Step::Continue(()),
     };
     let key = Key::new(global, case.packet.source, id, demand.scope);
-    let cost = demand.profile.cost(demand.units, world.dither());
+    let cost = demand.profile.cost(demand.units);
     let over = case.dropping(demand.shadow);
     let (outcome, reason, answer) = match gcra::charge(world, world, global, key, cost, demand.bounds) {
         Charge::Admitted | Charge::Valve { admitted: true } => (Outcome::Pass, Reason::Clean, Answer::Within),

@@ -15,6 +15,9 @@ pub(super) fn look_up(world: &impl World, case: &mut Case) -> Step {
     if case.packet.kind != Kind::Ip {
         return Step::Continue(());
     }
+    if !overlay::any(world, case.packet.source) {
+        return Step::Continue(());
+    }
     let Some(global) = Global::load(world) else { return Step::Continue(()) };
     case.rule = overlay::lookup(world, global.seed, case.packet.source, world.coarse());
     match case.rule {

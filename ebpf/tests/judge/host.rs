@@ -120,7 +120,6 @@ impl Host {
                 self.v6_lengths.push(length);
                 let lengths = Lengths::of(self.v6_lengths.iter().copied());
                 self.policy.v6_lengths = v6::set_lengths(heap, generation, &lengths);
-                self.policy.v6_unfiltered |= length < v6::FILTERED_FROM;
                 v6::insert(heap, generation, &self.policy, bits, length, class).unwrap();
             }
         }

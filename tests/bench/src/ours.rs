@@ -30,9 +30,6 @@ pub(crate) const BPFFS: &str = "/sys/fs/bpf";
 pub(crate) const PORT: u16 = 443;
 /// Events that a CPU may send in a second: the default of the agent.
 const EVENTS_PER_SECOND: u32 = 32;
-/// Smallest tables, as in agent/src/app/build.rs.
-const V4_ENTRIES_MIN: u64 = 1 << 20;
-const V6_ENTRIES_MIN: u64 = 1 << 16;
 
 /// A limit on the packets of a source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -96,12 +93,7 @@ impl Made {
 
     /// Returns the sizes that the agent would choose, with 2^`limiter_bits` lines of buckets.
     pub(crate) fn sizes(&self, limiter_bits: u32) -> Sizes {
-        let demand = Demand::of(&self.merged);
-        Sizes {
-            v4_bits: compile::v4_bits((demand.v4 * 2).max(V4_ENTRIES_MIN)),
-            v6_bits: compile::v6_bits((demand.v6 * 2).max(V6_ENTRIES_MIN)),
-            limiter_bits,
-        }
+        compile::sizes(Demand::of(&self.merged), limiter_bits)
     }
 }
 
