@@ -82,6 +82,15 @@ impl Global {
         }
     }
 
+    /// Reads how many events one CPU may send in a second; 0 where the map is empty.
+    #[inline(always)]
+    pub fn load_events(memory: &impl Memory) -> u64 {
+        match memory.line(Map::Control, 0) {
+            Some(line) => line.word(global::EVENTS).load(),
+            None => 0,
+        }
+    }
+
     /// Writes the settings.
     pub fn store(self, line: &Line) {
         line.word(global::ABI).store(u64::from(self.abi) | u64::from(self.limiter_bits) << 32);

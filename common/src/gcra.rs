@@ -177,7 +177,9 @@ pub enum Charge {
 pub struct Key {
     line: u32,
     tag: u64,
-    valve: u64,
+    /// Whose bucket it shares where its line is full: its network, and the limit.
+    network: u64,
+    id: u8,
 }
 
 impl Key {
@@ -197,7 +199,8 @@ impl Key {
                 Self {
                     line: (place >> TAG_BITS) as u32,
                     tag: place & (V6_TAG - 1),
-                    valve: valve(global.seed, (bits >> 16) as u64, id),
+                    network: (bits >> 16) as u64,
+                    id,
                 }
             }
             Address::V6(v6) => {
@@ -206,16 +209,12 @@ impl Key {
                 Self {
                     line: (place >> (64 - global.limiter_bits)) as u32,
                     tag: place & (V6_TAG - 1) | V6_TAG,
-                    valve: valve(global.seed, v6.high >> 32 | 1 << 32, id),
+                    network: v6.high >> 32 | 1 << 32,
+                    id,
                 }
             }
         }
     }
-}
-
-#[inline(always)]
-const fn valve(seed: Seed, network: u64, id: u8) -> u64 {
-    keyed::hash(seed, network, 1, id as u64)
 }
 
 /// What a bucket says of a source.
@@ -226,16 +225,15 @@ enum Fit {
     Over,
 }
 
-/// Judges a packet against a bucket with time `tat`.
+/// Judges a packet at coarse time `now` against a bucket with time `tat`.
 ///
 /// The coarse clock decides wherever it can: admitting on it is never wrong, refusing only within
 /// a tick of the limit. There the precise clock is asked, unless what may be owed is many ticks: then
 /// a source that is refused for the rest of a tick has lost a 64th of its burst at most, and nothing
 /// of its rate.
 #[inline(always)]
-fn fit(tat: u64, bounds: Bounds, cost: Cost, tick: u64, clock: &impl Clock) -> Fit {
+fn fit(tat: u64, now: u64, bounds: Bounds, cost: Cost, tick: u64, clock: &impl Clock) -> Fit {
     let Bounds { tolerance, soft, longest } = bounds;
-    let now = clock.coarse() & TAT_MASK;
     let debt = debt(tat, now, longest);
     let needed = debt + cost.ceiling;
     if needed > tolerance {
@@ -274,10 +272,12 @@ pub fn charge<M: Memory, C: Clock>(
     while tries < TRIES {
         let Some(line) = memory.line(Map::Limiter, key.line) else { return Charge::Over };
         let Some(index) = find(memory, line, key.tag, clock.coarse() & TAT_MASK) else {
-            return valve_charge(memory, clock, key.valve, cost, bounds, tick);
+            return valve_charge(memory, clock, global.seed, key, cost, bounds, tick);
         };
         let word = line.word(memory.opaque(index));
         let held = word.load();
+        // Read after the word: what another CPU wrote there by a later clock would look like more debt
+        // than there can be, which is none.
         let now = clock.coarse() & TAT_MASK;
         tries += 1;
         // The swap is against what was read here, so this is what has to be the source's own or
@@ -289,7 +289,7 @@ pub fn charge<M: Memory, C: Clock>(
         } else {
             continue;
         };
-        match fit(tat, bounds, cost, tick, clock) {
+        match fit(tat, now, bounds, cost, tick, clock) {
             Fit::Over => return Charge::Over,
             Fit::Within(tat, near) => {
                 if swap(memory, word, held, key.tag << TAT_BITS | tat) {
@@ -373,11 +373,13 @@ const fn is_free(word: u64, now: u64) -> bool {
 fn valve_charge<M: Memory, C: Clock>(
     memory: &M,
     clock: &C,
-    valve: u64,
+    seed: Seed,
+    key: Key,
     cost: Cost,
     bounds: Bounds,
     tick: u64,
 ) -> Charge {
+    let valve = keyed::hash(seed, key.network, 1, key.id as u64);
     let index = (valve >> 3) as u32 & (VALVE_LINES - 1);
     let Some(line) = memory.line(Map::Valve, index) else {
         return Charge::Valve { admitted: false };
@@ -385,9 +387,10 @@ fn valve_charge<M: Memory, C: Clock>(
     let word = line.word(valve as u32);
     let held = word.load();
     // 0 is a bucket that was never used. Taken for a time it would be debt once in a turn.
-    let tat = if held == 0 { clock.coarse() } else { held } & TAT_MASK;
+    let now = clock.coarse() & TAT_MASK;
+    let tat = if held == 0 { now } else { held & TAT_MASK };
     let bounds = Bounds { longest: DEBT_MAX, ..bounds };
-    let admitted = match fit(tat, bounds, cost, tick, clock) {
+    let admitted = match fit(tat, now, bounds, cost, tick, clock) {
         Fit::Over => false,
         Fit::Within(tat, _) => swap(memory, word, held, tat),
     };

@@ -51,7 +51,7 @@ fn add(counters: &PerCpuArray<Counter>, index: u32, bytes: u64) {
 /// Sends an event, unless this CPU has sent its share of this second.
 #[inline(always)]
 fn tell(ifindex: u32, kernel: Kernel<'_>, case: &Case) {
-    let (Some(tally), Some(global)) = (TALLY.get_ptr_mut(0), Global::load(&kernel)) else { return };
+    let Some(tally) = TALLY.get_ptr_mut(0) else { return };
     // SAFETY: a per-CPU value; our programs do not interrupt each other on a CPU (kernel.rs).
     let tally = unsafe { &mut *tally };
     let time = kernel.coarse();
@@ -60,7 +60,7 @@ fn tell(ifindex: u32, kernel: Kernel<'_>, case: &Case) {
         tally.window = window;
         tally.events = 0;
     }
-    if tally.events >= u64::from(global.events_per_second) {
+    if tally.events >= Global::load_events(&kernel) {
         tally.events_suppressed += 1;
         return;
     }

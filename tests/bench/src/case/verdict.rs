@@ -62,7 +62,7 @@ const KINDS: [Kind; 4] = [
         name: "verdict.hot",
         choice: Choice::Pool,
         sources: 1024,
-        limit: Limit { packets: 1, seconds: 60, burst: 1 },
+        limit: Limit { packets: 1, seconds: 3600, burst: 1 },
         filled: true,
         dropped: 0.99..=1.0,
     },
