@@ -63,10 +63,3 @@ fn v6_sources_share_by_network_and_never_with_v4() {
         }
     }
 }
-
-#[test]
-fn the_lowest_bit_is_found() {
-    for bits in 1..1u64 << 8 {
-        assert_eq!(lowest(bits), bits.trailing_zeros(), "{bits:#b}");
-    }
-}

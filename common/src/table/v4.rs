@@ -129,7 +129,7 @@ const fn matching(word: u64) -> u64 {
     const REMAINDERS: u64 = 0x7fff_0000_7fff_0000;
     const TOP: u64 = 0x8000_0000_8000_0000;
     // The top bit of a half is set unless all of its upper 16 bits are 0; nothing carries over.
-    let nonzero = (word & REMAINDERS) + REMAINDERS | word;
+    let nonzero = ((word & REMAINDERS) + REMAINDERS) | word;
     ((!nonzero & TOP) >> 31) * 0xffff
 }
 

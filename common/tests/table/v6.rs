@@ -24,7 +24,6 @@ const BITS: u32 = 10;
 /// Declares the lengths of `entries`, then inserts them.
 fn build(heap: &Heap, generation: u32, seed: Seed, entries: &[Entry]) -> Result<Policy, Full> {
     let lengths = Lengths::of(entries.iter().map(|entry| entry.length));
-    let stored = |entry: &Entry| lengths.stored(entry.length);
     let policy = Policy {
         v6_bits: BITS,
         v6_lengths: v6::set_lengths(heap, generation, &lengths),
