@@ -19,7 +19,7 @@ use super::{
 use crate::sh;
 
 /// Programs of the machine that tests call.
-const TOOLS: [&str; 3] = ["ip", "bpftool", "prlimit"];
+const TOOLS: [&str; 4] = ["ip", "bpftool", "prlimit", "setpriv"];
 
 /// Packs a guest for these tests.
 pub(super) fn pack(

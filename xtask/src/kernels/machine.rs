@@ -86,7 +86,9 @@ impl Drop for Machine {
 fn command(kernel: &Kernel, initramfs: &Path, console: &Path) -> Command {
     let mut command = sh::command("qemu-system-x86_64");
     command
-        .args(["-accel", "tcg,thread=multi", "-cpu", "max", "-smp", "2", "-m", MEMORY])
+        // One thread: with one for each CPU, QEMU lets a CPU run into code that another is patching, as the
+        // kernel does where TCX is first used ("Oops: int3").
+        .args(["-accel", "tcg,thread=single", "-cpu", "max", "-smp", "2", "-m", MEMORY])
         .args(["-nodefaults", "-no-user-config", "-display", "none", "-no-reboot"])
         .arg("-kernel")
         .arg(kernel.image())
