@@ -248,7 +248,7 @@ pub struct Listen {
 /// Sizes of the kernel's tables.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Tables {
-    /// IPv4 entries to make room for; nothing: twice what there is at start.
+    /// IPv4 entries to make room for; nothing: what there is at start. A list that grows makes the table grow.
     pub ipv4: Option<u64>,
     /// IPv6 entries to make room for, likewise.
     pub ipv6: Option<u64>,
