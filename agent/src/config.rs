@@ -5,6 +5,10 @@
 //! value and the mend.
 
 mod error;
+/// Feeds.
+mod feed;
+/// Grammars of lists.
+mod format;
 mod raw;
 mod unit;
 mod validate;
@@ -17,6 +21,10 @@ use std::{
 };
 
 pub use error::ConfigError;
+pub use feed::{
+    Auth, Bgp, Consensus, Crowdsec, Feed, FeedAction, Guards, Http, Select, Source, Taxii,
+};
+pub use format::Format;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 pub use unit::{Bytes, Lasts, Prefix, Rate};
@@ -48,6 +56,8 @@ pub struct Config {
     pub balancers: Vec<IpNet>,
     /// Lists of sources.
     pub feeds: Vec<Feed>,
+    /// What follows from several lists naming a source.
+    pub consensus: Vec<Consensus>,
     /// Limits on services.
     pub limits: Vec<Limit>,
     /// What malformed frames get.
@@ -162,48 +172,6 @@ pub struct Management {
     pub sources: Vec<IpNet>,
     /// Ports that no list and no ban cuts off.
     pub ports: Vec<Port>,
-}
-
-/// A list of sources.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Feed {
-    /// Its name, also in metrics.
-    pub name: String,
-    /// The file.
-    pub path: PathBuf,
-    /// Its grammar.
-    pub format: Format,
-    /// What happens to the sources that it lists.
-    pub action: FeedAction,
-    /// Whether it drops, or only counts what it would drop.
-    pub enforce: Enforce,
-    /// An empty list is meant so, and no accident.
-    pub can_be_empty: bool,
-}
-
-/// The grammar of a list.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Format {
-    /// An address or prefix a line, comments from `#` or `;`, anything behind the first word.
-    #[default]
-    Plain,
-}
-
-/// What happens to the sources of a list.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum FeedAction {
-    /// They are dropped.
-    Drop,
-    /// They are counted, and pass.
-    Observe,
-    /// Limits hold them to the suspicious profile.
-    Suspicious,
-    /// No other list drops them, and limits hold them to the partner profile.
-    Partner,
-    /// They always pass.
-    Allow,
 }
 
 /// A limit on a service, in one dimension.

@@ -1,9 +1,12 @@
 //! The shape of the configuration file. Unknown keys are errors everywhere.
 
+/// Feeds.
+pub(super) mod feed;
+
 use serde::Deserialize;
 use serde_saphyr::Spanned;
 
-use super::{Enforce, FeedAction, Format, Mode};
+use super::{Enforce, Mode};
 
 /// Text with the place where it stands, to be parsed and judged later.
 pub(super) type Text = Spanned<String>;
@@ -25,7 +28,9 @@ pub(super) struct Config {
     #[serde(default)]
     pub(super) balancers: Vec<Text>,
     #[serde(default)]
-    pub(super) feeds: Vec<Feed>,
+    pub(super) feeds: Vec<feed::Feed>,
+    #[serde(default)]
+    pub(super) consensus: Vec<feed::Consensus>,
     #[serde(default)]
     pub(super) limits: Vec<Limit>,
     #[serde(default)]
@@ -60,20 +65,6 @@ pub(super) struct Management {
     pub(super) sources: Vec<Text>,
     #[serde(default)]
     pub(super) ports: Vec<Text>,
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Feed {
-    pub(super) name: Text,
-    pub(super) path: Text,
-    #[serde(default)]
-    pub(super) format: Format,
-    pub(super) action: FeedAction,
-    #[serde(default = "enforced")]
-    pub(super) enforce: Enforce,
-    #[serde(default)]
-    pub(super) can_be_empty: bool,
 }
 
 #[derive(Debug, Deserialize)]

@@ -2,6 +2,8 @@
 
 /// Problems, and what every part of the file is made of.
 mod check;
+/// Feeds.
+mod feeds;
 /// Limits.
 mod limits;
 
@@ -16,7 +18,7 @@ use serde_saphyr::Spanned;
 use weir_common::{control::Malformed, counter::INTERFACES, limit, map::Sizes};
 
 use super::{
-    Bytes, Config, Feed, Interface, Listen, Management, Port, Protocol, Service, Tables,
+    Bytes, Config, Interface, Listen, Management, Port, Protocol, Service, Tables,
     error::Problem,
     raw::{self, Text},
 };
@@ -40,7 +42,8 @@ pub(super) fn validate(raw: raw::Config) -> Result<Config, Vec<Problem>> {
     let partners = check.prefixes("partners", &raw.partners);
     let management = management(&mut check, &raw.management, &mut owners);
     let balancers = check.prefixes("balancers", &raw.balancers);
-    let feeds = feeds(&mut check, raw.feeds);
+    let feeds = feeds::feeds(&mut check, raw.feeds);
+    let consensus = feeds::consensus(&mut check, raw.consensus, &feeds);
     let limits = limits::limits(&mut check, raw.limits, &services);
     let listen = listen(&mut check, raw.listen);
     let tables = tables(&mut check, &raw.tables);
@@ -57,6 +60,7 @@ pub(super) fn validate(raw: raw::Config) -> Result<Config, Vec<Problem>> {
         management,
         balancers,
         feeds,
+        consensus,
         limits,
         malformed: match raw.malformed {
             raw::Malformed::Drop => Malformed::Drop,
@@ -181,30 +185,6 @@ impl FromStr for PortRange {
         }
         Ok(Self { first, last, protocol })
     }
-}
-
-fn feeds(check: &mut Check, raw: Vec<raw::Feed>) -> Vec<Feed> {
-    let mut names = HashSet::new();
-    let mut feeds = Vec::new();
-    for (i, feed) in raw.into_iter().enumerate() {
-        let name = check.name(&format!("feeds[{i}].name"), &feed.name, &mut names);
-        if !feed.path.value.starts_with('/') {
-            check.problem(
-                feed.path.referenced,
-                &format!("feeds[{i}].path"),
-                format!("`{}` is not absolute; write the whole path, from /", feed.path.value),
-            );
-        }
-        feeds.push(Feed {
-            name,
-            path: PathBuf::from(feed.path.value),
-            format: feed.format,
-            action: feed.action,
-            enforce: feed.enforce,
-            can_be_empty: feed.can_be_empty,
-        });
-    }
-    feeds
 }
 
 fn listen(check: &mut Check, raw: raw::Listen) -> Listen {

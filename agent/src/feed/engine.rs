@@ -1,0 +1,179 @@
+//! All feeds at work: a task each, so that a slow source delays no other.
+
+use std::{collections::HashMap, sync::Arc, time::SystemTime};
+
+use tokio::{
+    sync::{mpsc, oneshot},
+    task::JoinHandle,
+    time::sleep,
+};
+
+use super::{Feed, store::Store, worker::Worker};
+use crate::config;
+
+/// Updates that wait to be looked at. A feed that finds no room waits.
+const UPDATES: usize = 64;
+/// Wishes of one feed that wait.
+const WISHES: usize = 8;
+
+/// What a feed is asked for.
+enum Wish {
+    /// To be read again, now.
+    Refresh(Option<oneshot::Sender<()>>),
+    /// To put the list in force that was held back.
+    Accept(oneshot::Sender<Result<Feed, String>>),
+}
+
+/// All feeds at work.
+#[derive(Debug)]
+pub struct Engine {
+    store: Store,
+    tasks: HashMap<String, Running>,
+    updates: mpsc::Sender<Feed>,
+}
+
+#[derive(Debug)]
+struct Running {
+    config: Arc<config::Feed>,
+    wishes: mpsc::Sender<Wish>,
+    task: JoinHandle<()>,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Engine {
+    /// Returns an engine without feeds, and the end at which their updates arrive.
+    #[must_use]
+    pub fn new(store: Store) -> (Self, mpsc::Receiver<Feed>) {
+        let (updates, receiver) = mpsc::channel(UPDATES);
+        (Self { store, tasks: HashMap::new(), updates }, receiver)
+    }
+
+    /// Makes feeds of a configuration: those that run already are as they are in `present`, others
+    /// begin with their last good list, and are read if their source is on this host. Nothing is
+    /// running yet of what is new: see [`Engine::run`].
+    pub async fn prepare(&self, configs: &[config::Feed], present: &[Feed]) -> Prepared {
+        let mut prepared = Prepared { feeds: Vec::new(), workers: Vec::new() };
+        for config in configs {
+            let running = self.tasks.get(&config.name).filter(|running| *running.config == *config);
+            let known = present.iter().find(|feed| feed.config.name == config.name);
+            if let (Some(running), Some(feed)) = (running, known) {
+                running.refresh().await;
+                prepared.feeds.push(feed.clone());
+                continue;
+            }
+            let mut worker = Worker::new(Arc::new(config.clone()), self.store.clone());
+            if worker.is_local() {
+                worker.refresh().await;
+            }
+            prepared.feeds.push(worker.feed().clone());
+            prepared.workers.push(worker);
+        }
+        prepared
+    }
+
+    /// Lets run what was prepared, and ends what the configuration no longer has.
+    pub fn run(&mut self, configs: &[config::Feed], workers: Vec<Worker>) {
+        self.tasks.retain(|name, _| configs.iter().any(|config| config.name == *name));
+        for worker in workers {
+            let config = Arc::clone(&worker.feed().config);
+            let (wishes, receiver) = mpsc::channel(WISHES);
+            let task = tokio::spawn(work(worker, receiver, self.updates.clone()));
+            // What ran under this name ends.
+            self.tasks.insert(config.name.clone(), Running { config, wishes, task });
+        }
+        self.store.retain(configs);
+    }
+
+    /// Has the files read again that changed.
+    pub fn files_changed(&self) {
+        for running in self.tasks.values() {
+            if matches!(running.config.source, config::Source::File(_)) {
+                // One that waits already stands for all that follow.
+                _ = running.wishes.try_send(Wish::Refresh(None));
+            }
+        }
+    }
+
+    /// Has a feed read now. Returns false if there is none of this name.
+    #[must_use]
+    pub fn refresh(&self, name: &str) -> bool {
+        let running = self.tasks.get(name);
+        running.is_some_and(|running| running.wishes.try_send(Wish::Refresh(None)).is_ok())
+    }
+
+    /// Puts the list of a feed in force that was held back; returns the feed as it then is.
+    ///
+    /// # Errors
+    /// Says why there is nothing to accept.
+    pub async fn accept(&self, name: &str) -> Result<Feed, String> {
+        let running = self.tasks.get(name).ok_or("is no feed")?;
+        let (reply, answer) = oneshot::channel();
+        let busy = "is busy; try again";
+        running.wishes.try_send(Wish::Accept(reply)).map_err(|_| busy)?;
+        answer.await.map_err(|_| busy)?
+    }
+}
+
+impl Running {
+    /// Has the feed read, and waits for it if its source is on this host.
+    async fn refresh(&self) {
+        let (done, waits) = oneshot::channel();
+        let local = matches!(self.config.source, config::Source::File(_));
+        if self.wishes.try_send(Wish::Refresh(local.then_some(done))).is_ok() && local {
+            _ = waits.await;
+        }
+    }
+}
+
+/// Feeds of a configuration, and the workers that are not running yet.
+#[derive(Debug)]
+pub struct Prepared {
+    /// All feeds, in the order of the configuration.
+    pub feeds: Vec<Feed>,
+    /// Those that are new.
+    pub workers: Vec<Worker>,
+}
+
+async fn work(mut worker: Worker, mut wishes: mpsc::Receiver<Wish>, updates: mpsc::Sender<Feed>) {
+    // What is local has been read. Others do not ask all at once.
+    let spread = if worker.is_local() { None } else { Some(fastrand::f64()) };
+    let mut pause = match spread {
+        Some(spread) => worker.first_wait(spread),
+        None => worker.wait(SystemTime::now(), fastrand::f64()),
+    };
+    loop {
+        let mut done = None;
+        let due = tokio::select! {
+            () = sleep(pause) => !worker.expire(SystemTime::now()),
+            () = worker.news() => true,
+            wish = wishes.recv() => match wish {
+                None => return,
+                Some(Wish::Refresh(reply)) => {
+                    done = reply;
+                    true
+                }
+                Some(Wish::Accept(reply)) => {
+                    let answer = worker.accept().map(|_| worker.feed().clone());
+                    // Nobody may be there any more to be told.
+                    _ = reply.send(answer);
+                    false
+                }
+            },
+        };
+        if due {
+            worker.refresh().await;
+        }
+        if updates.send(worker.feed().clone()).await.is_err() {
+            return;
+        }
+        if let Some(done) = done {
+            _ = done.send(());
+        }
+        pause = worker.wait(SystemTime::now(), fastrand::f64());
+    }
+}
