@@ -62,6 +62,7 @@ impl Feed {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct State {
     /// When its list was last confirmed: read well, or found to be the same.
+    #[serde(skip)]
     pub last_success: Option<SystemTime>,
     /// Why the newest list is not in force, if it is not.
     pub refusal: Option<Refusal>,

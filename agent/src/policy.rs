@@ -12,7 +12,7 @@ pub mod merge;
 /// A policy into lines.
 pub mod compile;
 
-use std::{fmt, sync::Arc};
+use std::{fmt, iter, sync::Arc};
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
@@ -134,7 +134,7 @@ impl Policy {
             action,
             shadow: false,
             profile,
-            entries: Arc::new(entries(prefixes)),
+            entries: Arc::new(prefixes.iter().copied().collect()),
         };
         let mut lists: Vec<List> = protect::grouped(protected)
             .map(|(what, prefixes)| inline(Origin::Protected(what), Action::Allow, DEFAULT, &prefixes))
@@ -144,7 +144,7 @@ impl Policy {
         // addresses says that its tunnels are opened.
         lists.push(inline(Origin::Balancer, Action::Allow, DEFAULT, &config.balancers));
         lists.push(inline(Origin::Partners, Action::Observe, PARTNER, &config.partners));
-        lists.extend(feeds.iter().map(List::of_feed));
+        lists.extend(feeds.iter().flat_map(List::of_feed));
         Self {
             shadow: config.enforce.is_shadow(),
             malformed: config.malformed,
@@ -164,35 +164,21 @@ impl List {
         v4.chain(v6)
     }
 
-    fn of_feed(feed: &Feed) -> Self {
+    fn of_feed(feed: &Feed) -> impl Iterator<Item = Self> {
         let shadow = feed.config.enforce.is_shadow();
-        let (action, profile) = match feed.config.action {
-            FeedAction::Drop => (Action::Drop, DEFAULT),
-            FeedAction::Allow => (Action::Allow, DEFAULT),
-            FeedAction::Partner => (Action::Observe, PARTNER),
-            FeedAction::Suspicious if !shadow => (Action::Observe, SUSPICIOUS),
-            FeedAction::Suspicious | FeedAction::Observe => (Action::Observe, DEFAULT),
+        let list = |action: FeedAction, entries: &Arc<Entries>| {
+            let (action, profile) = match action {
+                FeedAction::Drop => (Action::Drop, DEFAULT),
+                FeedAction::Allow => (Action::Allow, DEFAULT),
+                FeedAction::Partner => (Action::Observe, PARTNER),
+                FeedAction::Suspicious if !shadow => (Action::Observe, SUSPICIOUS),
+                FeedAction::Suspicious | FeedAction::Observe => (Action::Observe, DEFAULT),
+            };
+            let origin = Origin::Feed(feed.config.name.clone());
+            Self { origin, action, shadow, profile, entries: Arc::clone(entries) }
         };
-        Self {
-            origin: Origin::Feed(feed.config.name.clone()),
-            action,
-            shadow,
-            profile,
-            entries: Arc::clone(&feed.entries),
-        }
+        let throttled = &feed.listing.throttled;
+        let throttled = (!throttled.is_empty()).then(|| list(FeedAction::Suspicious, throttled));
+        iter::once(list(feed.config.action, &feed.listing.entries)).chain(throttled)
     }
-}
-
-fn entries(prefixes: &[IpNet]) -> Entries {
-    let mut entries = Entries::default();
-    for prefix in prefixes {
-        let length = prefix.prefix_len();
-        match (Address::from(prefix.addr()), prefix) {
-            (Address::V4(bits), IpNet::V4(_)) => entries.v4.push((bits, length)),
-            // v4-mapped; the lookup folds such sources into IPv4.
-            (Address::V4(bits), IpNet::V6(_)) => entries.v4.push((bits, length.saturating_sub(96))),
-            (Address::V6(bits), _) => entries.v6.push((bits, length)),
-        }
-    }
-    entries
 }

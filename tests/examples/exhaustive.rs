@@ -15,7 +15,7 @@ use std::{path::Path, sync::Arc, thread, time::Instant};
 use random::Random;
 use weir::{
     config::Config,
-    feed::{Entries, plain},
+    feed::{Entries, format::plain},
     policy::{
         List, Origin, Policy,
         classes::{ClassSpec, Classes},

@@ -275,7 +275,7 @@ mod tests {
     use super::*;
     use crate::{
         config::Config,
-        feed::{Entries, Feed},
+        feed::{Entries, Feed, Listing},
         policy::{limits::LimitNumbers, merge},
     };
 
@@ -287,7 +287,8 @@ feeds: [{name: bad, path: /bad, action: drop}]
     fn put(heap: &Heap, generation: u32, v4: Vec<(u32, u8)>) -> Result<(), CompileError> {
         let config = Config::parse(Path::new("test.yaml"), CONFIG).unwrap();
         let entries = Arc::new(Entries { v4, v6: Vec::new() });
-        let feeds = [Feed { entries, ..Feed::new(config.feeds[0].clone()) }];
+        let listing = Listing { entries, ..Listing::default() };
+        let feeds = [Feed { listing, ..Feed::new(config.feeds[0].clone()) }];
         let policy = Policy::new(&config, &feeds, &[], &mut LimitNumbers::default());
         let mut classes = Classes::default();
         let merged = merge::merge(&policy.lists, &mut classes).unwrap();

@@ -11,7 +11,7 @@ use aya_obj::programs::xdp::XdpAttachType;
 use weir::{
     config::Config,
     datapath::{Datapath, Pins},
-    feed::{Entries, Feed},
+    feed::{Entries, Feed, Listing},
     policy::{
         Policy,
         classes::Classes,
@@ -84,7 +84,8 @@ impl Made {
         );
         let config = Config::parse(Path::new("bench.yaml"), &text)?;
         let feed = config.feeds.first().cloned().context("a configuration without its feed")?;
-        let feeds = [Feed { entries, ..Feed::new(feed) }];
+        let listing = Listing { entries, ..Listing::default() };
+        let feeds = [Feed { listing, ..Feed::new(feed) }];
         let policy = Policy::new(&config, &feeds, &[], &mut LimitNumbers::default());
         let mut classes = Classes::default();
         let merged = merge::merge(&policy.lists, &mut classes)?;

@@ -8,7 +8,7 @@ use aya_obj::programs::XdpAttachType;
 use weir::{
     config::Config,
     datapath::{Datapath, Pins, clock, counters::Counters, memory::Mapped},
-    feed::{Feed, plain},
+    feed::{Feed, Listing, format::plain},
     policy::{Policy, Protected, classes::Classes, compile, limits::LimitNumbers, merge},
 };
 pub(crate) use weir_common::counter::Outcome;
@@ -75,7 +75,8 @@ fn compile(setting: Setting) -> Compiled {
         .iter()
         .map(|feed| {
             let list = plain::parse(Setting::list(&feed.name).as_bytes());
-            Feed { entries: list.entries.into(), ..Feed::new(feed.clone()) }
+            let listing = Listing { entries: list.entries.into(), ..Listing::default() };
+            Feed { listing, ..Feed::new(feed.clone()) }
         })
         .collect();
     let mut classes = Classes::default();

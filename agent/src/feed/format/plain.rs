@@ -10,7 +10,7 @@ use ipnet::IpNet;
 use memchr::memchr;
 use weir_common::addr::Address;
 
-use super::Parsed;
+use crate::feed::Parsed;
 
 /// Parses a list.
 #[must_use]
@@ -94,7 +94,7 @@ fn parse_other(word: &[u8], line: usize, parsed: &mut Parsed) {
         // A v4-mapped prefix, whose length counts from the 96 bits in front of the address.
         (Address::V4(bits), IpNet::V6(v6)) => match v6.prefix_len().checked_sub(96) {
             Some(length) => parsed.push_v4(bits, length),
-            None => parsed.too_wide += 1,
+            None => parsed.rejected.too_wide += 1,
         },
         (Address::V4(bits), IpNet::V4(v4)) => parsed.push_v4(bits, v4.prefix_len()),
         (Address::V6(bits), _) => parsed.push_v6(bits, prefix.prefix_len()),
@@ -149,7 +149,7 @@ mod tests {
         let parsed =
             parse(b"192.0.2.1\n<html>\n1.2.3\n1.2.3.4.5\n1.2.3.256\n01.2.3.4\n1.2.3.4/33\nexample.org\n");
         assert_eq!(parsed.entries.len(), 1);
-        assert_eq!(parsed.rejected, 7);
+        assert_eq!(parsed.rejected.lines, 7);
         assert_eq!(parsed.first_rejected, Some((2, "<html>".to_owned())));
     }
 
@@ -157,7 +157,7 @@ mod tests {
     fn leaves_out_what_is_wider_than_a_list_may_name() {
         let parsed = parse(b"0.0.0.0/0\n10.0.0.0/7\n10.0.0.0/8\n::/0\n2001::/15\n2001::/16\n::ffff:0:0/90\n");
         assert_eq!((parsed.entries.v4.len(), parsed.entries.v6.len()), (1, 1));
-        assert_eq!(parsed.too_wide, 5);
+        assert_eq!(parsed.rejected.too_wide, 5);
     }
 
     proptest::proptest! {
