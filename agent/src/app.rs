@@ -41,6 +41,7 @@ use crate::{
     policy::{
         classes::Classes,
         compile,
+        generations::InForce,
         limits::{self, LimitNumbers},
     },
     record::{FeedRecord, LimitRecord, Record, TableRecord, seconds},
@@ -105,6 +106,7 @@ struct App {
     classes: Classes,
     numbers: LimitNumbers,
     datapath: Datapath,
+    in_force: Option<InForce>,
     interfaces: Vec<Attached>,
     trouble: Trouble,
     rules: Rules,
@@ -158,7 +160,7 @@ impl App {
             feed.refresh();
         }
         let building = Instant::now();
-        let built = build(&config, &feeds, &mut classes, &mut numbers)?;
+        let built = build(&config, &feeds, None, &mut classes, &mut numbers)?;
         let built_in = building.elapsed();
         let sizes = sizes(&config, built.demand);
         let datapath = Datapath::open(&places.pins, lock, sizes, config.events_per_second)?;
@@ -172,6 +174,7 @@ impl App {
             classes,
             numbers,
             datapath,
+            in_force: None,
             interfaces: Vec::new(),
             trouble: Trouble::default(),
             rules,
@@ -183,11 +186,12 @@ impl App {
             app.datapath.counters()?.reset_classes()?;
         }
         let publishing = Instant::now();
-        let publication = app.datapath.publish(&built.policy, &built.merged, &app.classes)?;
+        let (publication, _) = app.datapath.publish(&built.next(&app.classes))?;
         let took = built_in + publishing.elapsed();
         app.interfaces = app.datapath.attach(&app.config.interfaces)?;
         app.interfaces.iter().for_each(interfaces::tell);
         let view = app.view(&built, publication, took);
+        app.in_force = Some(built.published(publication));
         app.report(&view, app.datapath.adopted());
         Ok((app, view))
     }
@@ -316,16 +320,20 @@ impl App {
 
     fn try_put_in_force(&mut self, started: Instant, attach: bool) -> Result<View, AppError> {
         let mut numbers = self.numbers.clone();
-        let built = build(&self.config, &self.feeds, &mut self.classes, &mut numbers)?;
+        let in_force = self.in_force.as_ref();
+        let built = build(&self.config, &self.feeds, in_force, &mut self.classes, &mut numbers)?;
         if attach {
             self.interfaces = self.datapath.attach(&self.config.interfaces)?;
             self.datapath.set_events_per_second(self.config.events_per_second);
         }
-        let publication = self.datapath.publish(&built.policy, &built.merged, &self.classes)?;
+        let (publication, way) = self.datapath.publish(&built.next(&self.classes))?;
+        tracing::debug!(?way, "tables written");
         self.rules.reconcile(self.datapath.memory());
         self.numbers = numbers;
         self.guard = None;
-        Ok(self.view(&built, publication, started.elapsed()))
+        let view = self.view(&built, publication, started.elapsed());
+        self.in_force = Some(built.published(publication));
+        Ok(view)
     }
 
     fn view(&self, built: &Built, publication: u64, took: Duration) -> View {

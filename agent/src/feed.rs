@@ -5,6 +5,8 @@
 
 /// Addresses and prefixes, one a line.
 pub mod plain;
+/// What has come and gone between two states of a list.
+pub mod difference;
 /// Tells when a file changes.
 pub mod watch;
 

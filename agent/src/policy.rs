@@ -9,8 +9,12 @@ pub mod limits;
 pub mod protect;
 /// Several lists into one list of prefixes, each with a class.
 pub mod merge;
+/// What is different from the lists before, and merged alone.
+pub mod change;
 /// A policy into lines.
 pub mod compile;
+/// Which of the two generations holds what.
+pub mod generations;
 
 use std::{fmt, sync::Arc};
 
