@@ -68,7 +68,7 @@ fn first_word(line: &[u8]) -> &[u8] {
 ///
 /// All four numbers at once, so that nothing is guessed by the processor: how many digits each has
 /// it would guess wrong two times a line.
-#[inline(always)]
+#[inline]
 fn parse_v4(window: &[u8; WINDOW]) -> Option<(u32, u8, usize)> {
     let (low, high) = (window.first_chunk()?, window[8..].first_chunk()?);
     let (low, high) = (u64::from_le_bytes(*low), u64::from_le_bytes(*high));
@@ -103,7 +103,7 @@ fn parse_v4(window: &[u8; WINDOW]) -> Option<(u32, u8, usize)> {
 }
 
 /// Returns the number from 0 to 255 of the one to three digits in `window[start..end]`.
-#[inline(always)]
+#[inline]
 fn number(window: &[u8; WINDOW], start: usize, end: usize) -> Option<u32> {
     /// The smallest numbers of one, two and three digits.
     const SMALLEST: [u32; 3] = [0, 10, 100];
@@ -118,21 +118,21 @@ fn number(window: &[u8; WINDOW], start: usize, end: usize) -> Option<u32> {
 const TOPS: u64 = 0x8080_8080_8080_8080;
 
 /// Returns the top bit of each byte that is no decimal digit.
-#[inline(always)]
+#[inline]
 const fn no_digits(word: u64) -> u64 {
     let digits = word ^ 0x3030_3030_3030_3030;
-    ((digits & !TOPS) + 0x7676_7676_7676_7676 | digits) & TOPS
+    (((digits & !TOPS) + 0x7676_7676_7676_7676) | digits) & TOPS
 }
 
 /// Returns the top bit of each byte that is `byte`.
-#[inline(always)]
+#[inline]
 const fn equal(word: u64, byte: u8) -> u64 {
-    let differs = word ^ 0x0101_0101_0101_0101 * byte as u64;
-    !((differs & !TOPS) + !TOPS | differs) & TOPS
+    let differs = word ^ (0x0101_0101_0101_0101 * byte as u64);
+    !(((differs & !TOPS) + !TOPS) | differs) & TOPS
 }
 
 /// Returns the top bits of eight bytes as the eight lowest bits, the first byte's the lowest.
-#[inline(always)]
+#[inline]
 const fn bits_of(tops: u64) -> u64 {
     (tops >> 7).wrapping_mul(0x0102_0408_1020_4080) >> 56
 }

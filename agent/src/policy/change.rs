@@ -157,9 +157,9 @@ pub fn merge(
     };
     let mut sets = merge::Sets::new(lists, classes);
     let v4_lists = lists.iter().map(|list| list.entries.v4.as_slice());
-    let v4_fresh = merge::merge_family(v4_regions.select(v4_lists), &mut sets)?;
+    let v4_fresh = merge::merge_family(&v4_regions.select(v4_lists), &mut sets)?;
     let v6_lists = lists.iter().map(|list| list.entries.v6.as_slice());
-    let v6_fresh = merge::merge_family(v6_regions.select(v6_lists), &mut sets)?;
+    let v6_fresh = merge::merge_family(&v6_regions.select(v6_lists), &mut sets)?;
     let (v4, v4_parts) = splice(&before.v4, &v4_fresh, &v4_regions);
     let (v6, v6_parts) = splice(&before.v6, &v6_fresh, &v6_regions);
     let change = Change {
@@ -185,12 +185,11 @@ fn splice<'m, N: Network>(
     let mut parts = Vec::with_capacity(regions.ranges().len());
     let (mut rest, mut fresh) = (before, fresh);
     for &(first, last) in regions.ranges() {
-        let start = rest.partition_point(|entry| entry.network.region() < first);
-        let (untouched, from) = rest.split_at(start);
-        let (old, after) = from.split_at(from.partition_point(|entry| entry.network.region() <= last));
+        let (untouched, from) = split(rest, |region| region < first);
+        let (old, after) = split(from, |region| region <= last);
         // In front are prefixes that reach into it from regions before, where they have not changed.
-        let (_, from) = fresh.split_at(fresh.partition_point(|entry| entry.network.region() < first));
-        let (new, fresh_after) = from.split_at(from.partition_point(|entry| entry.network.region() <= last));
+        let (_, from) = split(fresh, |region| region < first);
+        let (new, fresh_after) = split(from, |region| region <= last);
         merged.extend_from_slice(untouched);
         merged.extend_from_slice(new);
         parts.push(Part { before: old, after: new });
@@ -198,6 +197,18 @@ fn splice<'m, N: Network>(
     }
     merged.extend_from_slice(rest);
     (merged, parts)
+}
+
+/// Parts sorted entries where `front` no longer holds for their regions. That is near the beginning,
+/// so it is searched for from there on, in steps that double.
+fn split<N: Network>(entries: &[Entry<N>], front: impl Fn(u64) -> bool) -> (&[Entry<N>], &[Entry<N>]) {
+    let (mut start, mut step) = (0, 1);
+    while entries.get(start + step).is_some_and(|entry| front(entry.network.region())) {
+        start += step;
+        step *= 2;
+    }
+    let end = entries.len().min(start + step);
+    entries.split_at(start + entries[start..end].partition_point(|entry| front(entry.network.region())))
 }
 
 /// Cuts parts of IPv4 into blocks. `fresh` has all that covers them.
@@ -229,8 +240,7 @@ fn blocks(parts: &[Part<'_, u32>], fresh: &[Entry<u32>], regions: &Regions<u32>)
 
 /// Takes the entries of a block off the front of sorted ones, and returns those that are longer.
 fn inside(entries: &mut &[Entry<u32>], block: u32) -> Vec<Entry<u32>> {
-    let end = entries.partition_point(|entry| block.covers(BLOCK_LENGTH, entry.network));
-    let (these, rest) = entries.split_at(end);
+    let (these, rest) = split(entries, |region| region <= block.region());
     *entries = rest;
     these.iter().filter(|entry| entry.length > BLOCK_LENGTH).copied().collect()
 }

@@ -70,6 +70,7 @@ impl Network for u32 {
         region
     }
 
+    #[expect(clippy::cast_possible_truncation, reason = "20 bits")]
     fn mark(number: u64) -> usize {
         number as usize
     }
@@ -133,8 +134,8 @@ pub struct Merged {
 /// [`TooManyClasses`] where they overlap in too many ways.
 pub fn merge(lists: &[List], classes: &mut Classes) -> Result<Merged, TooManyClasses> {
     let mut sets = Sets::new(lists, classes);
-    let v4 = merge_family(tagged(lists.iter().map(|list| list.entries.v4.as_slice())), &mut sets)?;
-    let v6 = merge_family(tagged(lists.iter().map(|list| list.entries.v6.as_slice())), &mut sets)?;
+    let v4 = merge_family(&tagged(lists.iter().map(|list| list.entries.v4.as_slice())), &mut sets)?;
+    let v6 = merge_family(&tagged(lists.iter().map(|list| list.entries.v6.as_slice())), &mut sets)?;
     Ok(Merged { v4, v6 })
 }
 
@@ -150,13 +151,13 @@ fn tagged<'a, N: Network + 'a>(lists: impl Iterator<Item = &'a [(N, u8)]> + Clon
 
 /// Merges entries that are tagged and sorted.
 pub(super) fn merge_family<N: Network>(
-    tagged: Vec<N::Tagged>,
+    tagged: &[N::Tagged],
     sets: &mut Sets<'_>,
 ) -> Result<Vec<Entry<N>>, TooManyClasses> {
     let mut merged: Vec<Entry<N>> = Vec::with_capacity(tagged.len());
     // The prefixes that cover the present one, widest first, with the set of lists of each.
     let mut covering: Vec<(N, u8, SetId)> = Vec::new();
-    let mut rest = tagged.as_slice();
+    let mut rest = tagged;
     while let Some(&first) = rest.first() {
         let (network, length, _) = N::untag(first);
         while covering.last().is_some_and(|&(outer, outer_length, _)| !outer.covers(outer_length, network)) {

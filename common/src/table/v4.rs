@@ -23,7 +23,7 @@ use crate::{
     keyed,
     line::{Line, Memory},
     map::{Map, V4_ROOT_LINES, V4_SPILL_LINES, V4_WIDE_LINES},
-    table::Full,
+    table::{Full, is_free},
 };
 
 /// What the root says of a /24.
@@ -267,8 +267,7 @@ fn insert_placed(
         let both = word.load();
         for shift in [0, 32] {
             let held = both >> shift & 0xffff_ffff;
-            // Without a class it is free, though it may be marked.
-            if held & 0xffff == 0 || held >> 16 == remainder {
+            if is_free(held) || held >> 16 == remainder {
                 let new = remainder << 16 | u64::from(class);
                 word.store(both & !(0xffff_ffff << shift) | new << shift);
                 return Ok(());

@@ -24,7 +24,7 @@ use crate::{
     keyed,
     line::{Line, Memory, WORDS, Word},
     map::{Map, V6_FILTER_LINES},
-    table::Full,
+    table::{Full, is_free},
 };
 
 /// A prefix this long or longer has all its /32s in the filter; shorter ones are always looked for.
@@ -244,11 +244,6 @@ pub fn remove(
 
 /// What the last word of a line holds when nothing is there any more.
 const MARK: u64 = 1 << 16;
-
-/// Returns true for a word without a class: it lists nothing, though it may be marked.
-const fn is_free(word: u64) -> bool {
-    word & 0xffff == 0
-}
 
 /// Returns the first word of `line` whose value is as wanted.
 fn slot(line: &Line, wanted: impl Fn(u64) -> bool) -> Option<&Word> {

@@ -1,3 +1,8 @@
+#![expect(clippy::cast_possible_truncation, reason = "addresses are cut from random numbers")]
+
+#[path = "../../../../common/tests/support/random.rs"]
+mod random;
+
 use std::{path::Path, sync::Arc};
 
 use weir_common::{
@@ -10,6 +15,8 @@ use weir_common::{
     table,
 };
 
+use random::Random;
+
 use super::*;
 use crate::{
     config::Config,
@@ -19,33 +26,17 @@ use crate::{
 
 const SIZES: Sizes = Sizes { v4_bits: 17, v6_bits: 12, limiter_bits: 17 };
 
-/// Numbers that look random (SplitMix64).
-struct Random(u64);
+/// Returns a prefix in a /8, so that they nest.
+fn any_v4(random: &mut Random) -> (u32, u8) {
+    let length = [32, 32, 32, 29, 27, 25, 24, 24, 22, 21, 20, 18, 16][random.below(13) as usize];
+    let address = 0x0a00_0000 | random.below(1 << 23) as u32;
+    (weir_common::addr::network_v4(address, length.into()), length)
+}
 
-impl Random {
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let x = (self.0 ^ self.0 >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        let x = (x ^ x >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
-        x ^ x >> 31
-    }
-
-    fn below(&mut self, bound: u64) -> u64 {
-        self.next() % bound
-    }
-
-    /// In a /8, so that prefixes nest.
-    fn v4(&mut self) -> (u32, u8) {
-        let length = [32, 32, 32, 29, 27, 25, 24, 24, 22, 21, 20, 18, 16][self.below(13) as usize];
-        let address = 0x0a00_0000 | self.below(1 << 23) as u32;
-        (weir_common::addr::network_v4(address, length.into()), length)
-    }
-
-    fn v6(&mut self, lengths: &[u8]) -> (V6, u8) {
-        let length = lengths[self.below(lengths.len() as u64) as usize];
-        let high = 0x2001_0db8 << 32 | self.below(1 << 6) << 32 | self.below(4) << 16 | self.below(4);
-        (V6 { high, low: self.below(4) }.network(length.into()), length)
-    }
+fn any_v6(random: &mut Random) -> (V6, u8) {
+    let length = LENGTHS[random.below(LENGTHS.len() as u64) as usize];
+    let high = 0x2001_0db8 << 32 | random.below(1 << 6) << 32 | random.below(4) << 16 | random.below(4);
+    (V6 { high, low: random.below(4) }.network(length.into()), length)
 }
 
 /// A policy and the tables in which it is put in force.
@@ -137,8 +128,8 @@ fn lists(random: &mut Random) -> Vec<List> {
     (0..3)
         .map(|number| {
             let count = if number == 0 { 100 } else { 4000 };
-            let v4 = (0..count).map(|_| random.v4()).collect();
-            let v6 = (0..count / 4).map(|_| random.v6(&LENGTHS)).collect();
+            let v4 = (0..count).map(|_| any_v4(random)).collect();
+            let v6 = (0..count / 4).map(|_| any_v6(random)).collect();
             list(number, Entries { v4, v6 })
         })
         .collect()
@@ -152,12 +143,12 @@ fn changed(random: &mut Random, lists: &[List], count: u64) -> Vec<List> {
         let entries = Arc::make_mut(&mut lists[number].entries);
         let at = random.below(entries.v4.len() as u64) as usize;
         match random.below(4) {
-            0 => entries.v4[at] = random.v4(),
-            1 => entries.v4.insert(at, random.v4()),
+            0 => entries.v4[at] = any_v4(random),
+            1 => entries.v4.insert(at, any_v4(random)),
             2 => _ = entries.v4.swap_remove(at),
             _ => {
                 let at = random.below(entries.v6.len() as u64) as usize;
-                entries.v6[at] = random.v6(&LENGTHS);
+                entries.v6[at] = any_v6(random);
             }
         }
     }

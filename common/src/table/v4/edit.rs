@@ -6,7 +6,7 @@ use crate::{
     control::Policy,
     line::{Line, Memory},
     map::Map,
-    table::Full,
+    table::{Full, is_free},
 };
 
 /// Length of the prefixes that can be rewritten one by one: each has a class of its own in
@@ -75,7 +75,7 @@ fn remove(
 fn remove_placed(memory: &impl Memory, generation: u32, policy: &Policy, image: u64) -> Result<(), Full> {
     let (index, remainder) = place(policy, image);
     let line = memory.line(Map::V4Lines, (generation << policy.v4_bits) + index).ok_or(Full::Memory)?;
-    let taken = (0..SLOTS).take_while(|n| slot(line, *n) & 0xffff != 0).count() as u32;
+    let taken = (0..SLOTS).take_while(|n| !is_free(slot(line, *n))).count() as u32;
     if let Some(found) = (0..taken).find(|n| slot(line, *n) >> 16 == remainder) {
         let last = taken - 1;
         set_slot(line, found, slot(line, last));
