@@ -41,7 +41,7 @@ use crate::{
     policy::{
         classes::Classes,
         compile,
-        generations::InForce,
+        generations::{InForce, Way},
         limits::{self, LimitNumbers},
     },
     record::{FeedRecord, LimitRecord, Record, TableRecord, seconds},
@@ -186,13 +186,13 @@ impl App {
             app.datapath.counters()?.reset_classes()?;
         }
         let publishing = Instant::now();
-        let (publication, _) = app.datapath.publish(&built.next(&app.classes))?;
+        let (publication, way) = app.datapath.publish(&built.next(&app.classes))?;
         let took = built_in + publishing.elapsed();
         app.interfaces = app.datapath.attach(&app.config.interfaces)?;
         app.interfaces.iter().for_each(interfaces::tell);
         let view = app.view(&built, publication, took);
         app.in_force = Some(built.published(publication));
-        app.report(&view, app.datapath.adopted());
+        app.report(&view, app.datapath.adopted(), way);
         Ok((app, view))
     }
 
@@ -306,8 +306,8 @@ impl App {
     fn put_in_force(&mut self, metrics: &Metrics, attach: bool) -> bool {
         let started = Instant::now();
         match self.try_put_in_force(started, attach) {
-            Ok(view) => {
-                self.report(&view, false);
+            Ok((view, way)) => {
+                self.report(&view, false, way);
                 metrics.set(view);
                 true
             }
@@ -318,7 +318,7 @@ impl App {
         }
     }
 
-    fn try_put_in_force(&mut self, started: Instant, attach: bool) -> Result<View, AppError> {
+    fn try_put_in_force(&mut self, started: Instant, attach: bool) -> Result<(View, Way), AppError> {
         let mut numbers = self.numbers.clone();
         let in_force = self.in_force.as_ref();
         let built = build(&self.config, &self.feeds, in_force, &mut self.classes, &mut numbers)?;
@@ -327,13 +327,12 @@ impl App {
             self.datapath.set_events_per_second(self.config.events_per_second);
         }
         let (publication, way) = self.datapath.publish(&built.next(&self.classes))?;
-        tracing::debug!(?way, "tables written");
         self.rules.reconcile(self.datapath.memory());
         self.numbers = numbers;
         self.guard = None;
         let view = self.view(&built, publication, started.elapsed());
         self.in_force = Some(built.published(publication));
-        Ok(view)
+        Ok((view, way))
     }
 
     fn view(&self, built: &Built, publication: u64, took: Duration) -> View {
@@ -356,12 +355,13 @@ impl App {
     }
 
     /// Says what is in force, and leaves the record of it.
-    fn report(&self, view: &View, adopted: bool) {
+    fn report(&self, view: &View, adopted: bool, way: Way) {
         let record = &view.record;
         tracing::info!(
             publication = record.publication,
             enforce = ?record.enforce,
             adopted,
+            written = ?way,
             ipv4 = record.tables[0].entries,
             ipv6 = record.tables[1].entries,
             seconds = view.publish_seconds,

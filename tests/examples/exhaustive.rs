@@ -35,7 +35,7 @@ use weir_common::{
     table::v4,
 };
 
-/// Prefixes that are others in each list and step.
+/// Prefixes that are others in each list and step, at most.
 const CHANGED: u64 = 300;
 /// A real list, beside the made ones.
 const IPSUM: &str = include_str!("../../config/demo/ipsum-level3.txt");
@@ -125,7 +125,7 @@ fn steps(random: &mut Random, lists: &[List], changes: u64) -> Vec<Vec<List>> {
         let mut before = steps.last().expect("lists").clone();
         for list in &mut before {
             let entries = &mut Arc::make_mut(&mut list.entries).v4;
-            for _ in 0..CHANGED {
+            for _ in 0..CHANGED.min(entries.len() as u64 / 20) {
                 let (from, to) = (random.below(entries.len() as u64), random.below(entries.len() as u64));
                 let (network, length) = entries[from as usize];
                 let moved = network ^ (random.next() as u32 & 0x0003_0f07);
