@@ -43,6 +43,7 @@ use crate::{
     policy::{
         classes::Classes,
         compile,
+        generations::{InForce, Way},
         limits::{self, LimitNumbers},
     },
     record::{FeedRecord, LimitRecord, Record, TableRecord, seconds},
@@ -128,6 +129,7 @@ struct App {
     classes: Classes,
     numbers: LimitNumbers,
     datapath: Datapath,
+    in_force: Option<InForce>,
     interfaces: Vec<Attached>,
     trouble: Trouble,
     rules: Rules,
@@ -188,7 +190,7 @@ impl App {
         let Prepared { feeds, workers } = runtime.block_on(engine.prepare(&config.feeds, &[]));
         runtime.block_on(engine.run(&config.feeds, workers));
         let building = Instant::now();
-        let built = build(&config, &feeds, &mut classes, &mut numbers)?;
+        let built = build(&config, &feeds, None, &mut classes, &mut numbers)?;
         let built_in = building.elapsed();
         let sizes = sizes(&config, built.demand);
         let datapath = Datapath::open(&places.pins, lock, sizes, config.events_per_second)?;
@@ -203,6 +205,7 @@ impl App {
             classes,
             numbers,
             datapath,
+            in_force: None,
             interfaces: Vec::new(),
             trouble: Trouble::default(),
             rules,
@@ -214,12 +217,13 @@ impl App {
             app.datapath.counters()?.reset_classes()?;
         }
         let publishing = Instant::now();
-        let publication = app.datapath.publish(&built.policy, &built.merged, &app.classes)?;
+        let (publication, way) = app.datapath.publish(&built.next(&app.classes))?;
         let took = built_in + publishing.elapsed();
         app.interfaces = app.datapath.attach(&app.config.interfaces)?;
         app.interfaces.iter().for_each(interfaces::tell);
         let view = app.view(&built, publication, took);
-        app.report(&view, app.datapath.adopted());
+        app.in_force = Some(built.published(publication));
+        app.report(&view, app.datapath.adopted(), way);
         Ok((app, view))
     }
 
@@ -323,8 +327,8 @@ impl App {
     fn put_in_force(&mut self, metrics: &Metrics, attach: bool) -> bool {
         let started = Instant::now();
         match self.try_put_in_force(started, attach) {
-            Ok(view) => {
-                self.report(&view, false);
+            Ok((view, way)) => {
+                self.report(&view, false, way);
                 metrics.set(view);
                 true
             }
@@ -335,18 +339,21 @@ impl App {
         }
     }
 
-    fn try_put_in_force(&mut self, started: Instant, attach: bool) -> Result<View, AppError> {
+    fn try_put_in_force(&mut self, started: Instant, attach: bool) -> Result<(View, Way), AppError> {
         let mut numbers = self.numbers.clone();
-        let built = build(&self.config, &self.feeds, &mut self.classes, &mut numbers)?;
+        let in_force = self.in_force.as_ref();
+        let built = build(&self.config, &self.feeds, in_force, &mut self.classes, &mut numbers)?;
         if attach {
             self.interfaces = self.datapath.attach(&self.config.interfaces)?;
             self.datapath.set_events_per_second(self.config.events_per_second);
         }
-        let publication = self.datapath.publish(&built.policy, &built.merged, &self.classes)?;
+        let (publication, way) = self.datapath.publish(&built.next(&self.classes))?;
         self.rules.reconcile(self.datapath.memory());
         self.numbers = numbers;
         self.guard = None;
-        Ok(self.view(&built, publication, started.elapsed()))
+        let view = self.view(&built, publication, started.elapsed());
+        self.in_force = Some(built.published(publication));
+        Ok((view, way))
     }
 
     fn view(&self, built: &Built, publication: u64, took: Duration) -> View {
@@ -369,12 +376,13 @@ impl App {
     }
 
     /// Says what is in force, and leaves the record of it.
-    fn report(&self, view: &View, adopted: bool) {
+    fn report(&self, view: &View, adopted: bool, way: Way) {
         let record = &view.record;
         tracing::info!(
             publication = record.publication,
             enforce = ?record.enforce,
             adopted,
+            written = ?way,
             ipv4 = record.tables[0].entries,
             ipv6 = record.tables[1].entries,
             seconds = view.publish_seconds,

@@ -28,6 +28,8 @@ pub mod store;
 pub mod worker;
 /// All feeds at work.
 pub mod engine;
+/// What has come and gone between two states of a list.
+pub mod difference;
 /// Tells when a file changes.
 pub mod watch;
 

@@ -9,8 +9,12 @@ pub mod limits;
 pub mod protect;
 /// Several lists into one list of prefixes, each with a class.
 pub mod merge;
+/// What is different from the lists before, and merged alone.
+pub mod change;
 /// A policy into lines.
 pub mod compile;
+/// Which of the two generations holds what.
+pub mod generations;
 
 use std::{fmt, iter, sync::Arc};
 
@@ -177,8 +181,9 @@ impl List {
             let origin = Origin::Feed(feed.config.name.clone());
             Self { origin, action, shadow, profile, entries: Arc::clone(entries) }
         };
-        let throttled = &feed.listing.throttled;
-        let throttled = (!throttled.is_empty()).then(|| list(FeedAction::Suspicious, throttled));
+        // Also while it is empty: a list that comes would make every table be written anew.
+        let throttled = feed.config.source.is_stream();
+        let throttled = throttled.then(|| list(FeedAction::Suspicious, &feed.listing.throttled));
         iter::once(list(feed.config.action, &feed.listing.entries)).chain(throttled)
     }
 }

@@ -9,7 +9,7 @@ use weir::{
     config::Config,
     datapath::{Datapath, Pins, clock, counters::Counters, memory::Mapped},
     feed::{Feed, Listing, format::plain},
-    policy::{Policy, Protected, classes::Classes, compile, limits::LimitNumbers, merge},
+    policy::{Policy, Protected, classes::Classes, compile, generations::Next, limits::LimitNumbers, merge},
 };
 pub(crate) use weir_common::counter::Outcome;
 use weir_common::{
@@ -151,7 +151,7 @@ impl Kernel {
         let pins = Pins::new(Path::new("/sys/fs/bpf"));
         pins.create()?;
         let mut datapath = Datapath::open(&pins, pins.lock()?, SIZES, 8)?;
-        datapath.publish(&policy, &merged, &classes)?;
+        datapath.publish(&Next { policy: &policy, merged: &merged, classes: &classes, delta: None })?;
         let memory = Mapped::open(&pins)?;
         let seed = Global::load(&memory).context("settings")?.seed;
         rules::set(&memory, seed, clock::now_us(&memory));
