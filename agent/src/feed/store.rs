@@ -50,13 +50,20 @@ pub struct StoreError {
 #[derive(Clone, Debug)]
 pub struct Store {
     directory: PathBuf,
+    writes: bool,
 }
 
 impl Store {
     /// Returns the store below the state directory.
     #[must_use]
     pub fn new(state: &Path) -> Self {
-        Self { directory: state.join("feeds") }
+        Self { directory: state.join("feeds"), writes: true }
+    }
+
+    /// Returns the store as one that is only read.
+    #[must_use]
+    pub fn read_only(self) -> Self {
+        Self { writes: false, ..self }
     }
 
     /// Returns the last good list of a feed; nothing where there is none, or one of another source
@@ -74,7 +81,7 @@ impl Store {
     /// # Errors
     /// [`StoreError`] where the disk is full, for example; the one before is then still there.
     pub fn save(&self, feed: &config::Feed, saved: &Saved) -> Result<(), StoreError> {
-        _ = (feed, saved);
+        _ = (feed, saved, self.writes);
         Ok(())
     }
 
