@@ -83,9 +83,10 @@ fn act(socket: &Path, name: &str, what: &str, format: Format) -> Result<(), CliE
 fn text(feeds: &[FeedRecord]) -> String {
     let rows = feeds.iter().map(|feed| {
         let age = feed.last_success.and_then(|at| record::time(at).elapsed().ok());
-        let age = age.map_or_else(|| "never".to_owned(), |age| {
-            humantime::format_duration(std::time::Duration::from_secs(age.as_secs())).to_string()
-        });
+        let age = age.map_or_else(
+            || "never".to_owned(),
+            |age| humantime::format_duration(std::time::Duration::from_secs(age.as_secs())).to_string(),
+        );
         vec![
             feed.name.clone(),
             feed.source.clone(),
@@ -102,7 +103,13 @@ fn text(feeds: &[FeedRecord]) -> String {
 fn catalogue_text(all: &[Known]) -> String {
     let rows = all.iter().map(|known| {
         let interval = humantime::format_duration(known.interval()).to_string();
-        vec![known.name.to_owned(), known.category.to_owned(), interval, known.licence.to_owned(), known.about.to_owned()]
+        vec![
+            known.name.to_owned(),
+            known.category.to_owned(),
+            interval,
+            known.licence.to_owned(),
+            known.about.to_owned(),
+        ]
     });
     table(&["NAME", "CATEGORY", "EVERY", "LICENCE", "ABOUT"], rows)
 }

@@ -1,6 +1,9 @@
 //! The last good list, on disk: a start without the source enforces it at once.
 
-use std::{path::{Path, PathBuf}, time::SystemTime};
+use std::{
+    path::{Path, PathBuf},
+    time::SystemTime,
+};
 
 use serde::{Deserialize, Serialize};
 

@@ -9,11 +9,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Error, Result, bail, ensure};
 use weir::{
-    config::Config,
-    feed,
-    feed::Entries,
+    config::{self, Config},
+    feed::{
+        Entries, Parsed, format,
+        source::{Fetched, file::File},
+    },
     policy::generations::{InForce, Way},
 };
 use weir_bench_ebpf::source::List;
