@@ -62,7 +62,7 @@ impl Global {
     /// Reads the settings. Nothing where the map is empty.
     #[inline(always)]
     pub fn load(memory: &impl Memory) -> Option<Self> {
-        let line = memory.line(Map::Control, 0)?;
+        let line = memory.settings()?;
         Some(Self {
             abi: line.word(global::ABI).load() as u32,
             tick: line.word(global::TICK).load(),
@@ -76,7 +76,7 @@ impl Global {
     /// Reads the length of a jiffy alone; 0 where the map is empty.
     #[inline(always)]
     pub fn load_tick(memory: &impl Memory) -> u64 {
-        match memory.line(Map::Control, 0) {
+        match memory.settings() {
             Some(line) => line.word(global::TICK).load(),
             None => 0,
         }
@@ -85,7 +85,7 @@ impl Global {
     /// Reads how many events one CPU may send in a second; 0 where the map is empty.
     #[inline(always)]
     pub fn load_events(memory: &impl Memory) -> u64 {
-        match memory.line(Map::Control, 0) {
+        match memory.settings() {
             Some(line) => line.word(global::EVENTS).load(),
             None => 0,
         }
@@ -105,7 +105,7 @@ impl Global {
 /// Returns the generation in force: 0 or 1.
 #[inline(always)]
 pub fn generation(memory: &impl Memory) -> u32 {
-    match memory.line(Map::Control, 0) {
+    match memory.settings() {
         Some(line) => (line.word(global::GENERATION).load() & 1) as u32,
         None => 0,
     }

@@ -276,7 +276,7 @@ pub fn charge<M: Memory, C: Clock>(
     let mut tries = 0;
     while tries < TRIES {
         let Some(line) = memory.line(Map::Limiter, key.line) else { return Charge::Over };
-        let Some(index) = find(memory, line, key.tag, clock.coarse() & TAT_MASK) else {
+        let Some(index) = find(memory, clock, line, key.tag) else {
             return valve_charge(memory, clock, global.seed, key, cost, bounds, tick);
         };
         let word = line.word(memory.opaque(index));
