@@ -63,11 +63,12 @@ impl Global {
     #[inline(always)]
     pub fn load(memory: &impl Memory) -> Option<Self> {
         let line = memory.settings()?;
+        let abi = line.word(global::ABI).load();
         Some(Self {
-            abi: line.word(global::ABI).load() as u32,
+            abi: abi as u32,
             tick: line.word(global::TICK).load(),
             clock_offset: line.word(global::CLOCK).load(),
-            limiter_bits: (line.word(global::ABI).load() >> 32) as u32,
+            limiter_bits: (abi >> 32) as u32,
             seed: Seed(line.word(global::SEED).load(), line.word(global::SEED + 1).load()),
             events_per_second: line.word(global::EVENTS).load() as u32,
         })
@@ -128,9 +129,13 @@ pub fn publications(line: &Line) -> u64 {
 /// without settings of their own; they are judged like all others.
 #[inline(always)]
 pub fn interface_slot(memory: &impl Memory, ifindex: u32) -> u32 {
+    let Some(mut line) = memory.line(Map::Control, INTERFACE_LINE) else { return 0 };
     let mut slot = 1;
     while slot < INTERFACES {
-        let Some(line) = memory.line(Map::Control, INTERFACE_LINE + slot / 8) else { return 0 };
+        if slot == 8 {
+            let Some(next) = memory.line(Map::Control, INTERFACE_LINE + 1) else { return 0 };
+            line = next;
+        }
         let known = line.word(slot).load() as u32;
         if known == ifindex {
             return slot;

@@ -55,8 +55,9 @@ pub struct Case {
     pub limit: u8,
     /// What that limit said.
     pub answer: Answer,
-    /// 0. Fills the last word, so that opening a case is a store and not a call of `memset`.
-    pub reserved: u8,
+    /// The service that it is for. With it the last fields are a word: a case is opened by a store, not
+    /// by a call of `memset`.
+    pub service: u8,
 }
 
 impl Case {
@@ -73,7 +74,7 @@ impl Case {
         reason: Reason::Clean,
         limit: 0,
         answer: Answer::Within,
-        reserved: 0,
+        service: 0,
     };
 
     /// Forgets what stages found of the packet before. What is read of every packet is left out: it is
@@ -89,7 +90,7 @@ impl Case {
         self.reason = Reason::Clean;
         self.limit = 0;
         self.answer = Answer::Within;
-        self.reserved = 0;
+        self.service = 0;
     }
 
     /// Returns what becomes of the packet.

@@ -28,6 +28,10 @@ pub(crate) fn run<W: World>(world: &W, frame: &impl Frame, case: &mut Case) -> S
     let case = world.again(case);
     trust::judge(case)?;
     let case = world.again(case);
+    // Before the table: what lies between that and the bucket is to be so short that the CPU asks memory
+    // for both at once.
+    limit::find_service(world, case);
+    let case = world.again(case);
     reputation::look_up(world, case);
     let case = world.again(case);
     tunnel::judge(world, frame, case)?;
@@ -36,7 +40,7 @@ pub(crate) fn run<W: World>(world: &W, frame: &impl Frame, case: &mut Case) -> S
     let case = world.again(case);
     overlay::look_up(world, case)?;
     let case = world.again(case);
-    reputation::judge(world, case)?;
+    reputation::judge(case)?;
     let case = world.again(case);
     form::judge(case)?;
     let case = world.again(case);

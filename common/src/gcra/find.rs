@@ -8,13 +8,13 @@ use crate::line::{Line, Memory, WORDS};
 /// as many paths for the verifier.
 #[inline(always)]
 pub(super) fn find<M: Memory, C: Clock>(memory: &M, clock: &C, line: &Line, tag: u64) -> Option<u32> {
-    let words = line.load();
     // Where it is as long as its line has no other: worth a branch, most lines are of that kind.
-    if words[0] >> TAT_BITS == tag {
+    if line.word(0).load() >> TAT_BITS == tag {
         return Some(0);
     }
+    let words = line.load();
     let mut own = 0;
-    let mut i = 1;
+    let mut i = 0;
     while i < WORDS {
         own |= bit(memory.mask_if_zero(words[i] >> TAT_BITS ^ tag), i);
         i += 1;

@@ -9,7 +9,7 @@ use weir_common::{
     verdict::Reason,
 };
 
-use super::reputation;
+use super::{limit, reputation};
 use crate::{Case, Step, World};
 
 #[inline(always)]
@@ -28,6 +28,7 @@ pub(super) fn judge(world: &impl World, frame: &impl Frame, case: &mut Case) -> 
     if case.packet.kind == Kind::Other {
         return case.pass(Reason::NotIp);
     }
+    limit::find_service(world, case);
     reputation::look_up(world, case);
     Step::Continue(())
 }
