@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    Feed, Listing, Parsed, Reads, Refusal, State,
+    Feed, Listing, Parsed, Refusal,
     difference::Difference,
     format, guard,
     ledger::Ledger,
@@ -15,6 +15,8 @@ use super::{
 };
 use crate::config;
 
+/// The cause of a list that is no list at all.
+pub(super) const FORMAT: &str = "format";
 /// The longest wait after failures.
 const BACKOFF_MAX: Duration = Duration::from_hours(1);
 /// The wait after the first failure; it doubles with each that follows.
@@ -137,7 +139,7 @@ impl Worker {
         match fetched {
             Fetched::Unchanged => {
                 // What was refused stays refused, with the reason.
-                if self.feed.state.refusal.as_ref().is_none_or(|refusal| !self.is_held(refusal)) {
+                if !self.feed.state.refusal.as_ref().is_some_and(Refusal::is_of_the_list) {
                     self.confirm();
                 }
                 self.feed.state.reads.unchanged += 1;
@@ -147,7 +149,7 @@ impl Worker {
                 Ok(parsed) => self.judge(parsed, validators),
                 Err(message) => {
                     self.feed.state.reads.refused += 1;
-                    self.refuse("format", message, false);
+                    self.refuse(FORMAT, message, false);
                     false
                 }
             },
@@ -161,10 +163,6 @@ impl Worker {
                 self.feed.listing != before
             }
         }
-    }
-
-    fn is_held(&self, refusal: &Refusal) -> bool {
-        guard::Refused::CAUSES.contains(&refusal.cause.as_str()) || refusal.cause == "format"
     }
 
     fn judge(&mut self, parsed: Parsed, validators: Validators) -> bool {
@@ -291,17 +289,5 @@ impl Worker {
             Some(_) => FIRST_WAIT.mul_f64(spread),
             None => Duration::ZERO,
         }
-    }
-
-    /// Returns how its tries ended, for tests.
-    #[must_use]
-    pub fn reads(&self) -> Reads {
-        self.feed.state.reads
-    }
-
-    /// Returns how it is.
-    #[must_use]
-    pub fn state(&self) -> &State {
-        &self.feed.state
     }
 }

@@ -18,7 +18,7 @@ use crate::{
 
 /// The largest weight a feed may have, so that sums stay numbers.
 const WEIGHT_MAX: u32 = 1000;
-const TIMEOUT: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_mins(1);
 const TIMEOUT_MAX: Duration = Duration::from_mins(10);
 /// How often a list behind a URL is asked for, where nothing says otherwise, and how often at most.
 const INTERVAL: Duration = Duration::from_hours(1);
