@@ -17,8 +17,8 @@ mod signals;
 mod tasks;
 
 use std::{
-    io,
-    path::PathBuf,
+    io, iter,
+    path::{Path, PathBuf},
     sync::{Arc, atomic::Ordering::Relaxed},
     time::{Duration, Instant, SystemTime},
 };
@@ -35,12 +35,15 @@ use weir_common::ABI_VERSION;
 
 use crate::{
     api::{Desk, Job, socket::Socket},
-    config::{Config, Enforce},
+    config::{self, Config, Enforce},
     datapath::{Attached, Datapath, Pins, pins::Lock, watch::InterfaceWatch},
-    feed::{Feed, watch::Watch},
+    feed::{
+        Feed,
+        engine::{Engine, Prepared}, store::Store, watch::Watch},
     policy::{
         classes::Classes,
         compile,
+        generations::{InForce, Way},
         limits::{self, LimitNumbers},
     },
     record::{FeedRecord, LimitRecord, Record, TableRecord, seconds},
@@ -97,14 +100,36 @@ pub fn run(places: Places) -> Result<(), AppError> {
     result
 }
 
+/// What the agent waits for, besides signals and time.
+struct News {
+    /// Something changed where lists lie.
+    changes: mpsc::Receiver<()>,
+    /// A feed has been at work.
+    updates: mpsc::Receiver<Feed>,
+    /// An interface came or went.
+    interfaces: InterfaceWatch,
+    /// Somebody asks for something.
+    jobs: mpsc::Receiver<Job>,
+}
+
+/// Returns where lists lie.
+fn files(config: &Config) -> impl Iterator<Item = &Path> {
+    config.feeds.iter().filter_map(|feed| match &feed.source {
+        config::Source::File(path) => Some(path.as_path()),
+        _ => None,
+    })
+}
+
 struct App {
     places: Places,
     config: Config,
     feeds: Vec<Feed>,
+    engine: Engine,
     watch: Watch,
     classes: Classes,
     numbers: LimitNumbers,
     datapath: Datapath,
+    in_force: Option<InForce>,
     interfaces: Vec<Attached>,
     trouble: Trouble,
     rules: Rules,
@@ -123,19 +148,21 @@ impl App {
         let interfaces = InterfaceWatch::new().map_err(system("watch interfaces"))?;
         let (watch, changes) =
             Watch::new().map_err(|error| system("watch lists")(io::Error::other(error.to_string())))?;
-        let (mut app, view) = task::block_in_place(|| Self::start(places, config, lock, watch))?;
+        let (engine, updates) = Engine::new(Store::new(&places.state));
+        let handle = engine.handle();
+        let (mut app, view) = task::block_in_place(|| Self::start(places, config, lock, watch, engine))?;
         let metrics = Arc::new(Metrics::new(app.datapath.counters()?, view));
         metrics.rules.set(app.rules.counts());
         let (stop, stopped) = watch::channel(());
         let (desk, jobs) = Desk::new();
         let mut tasks = app.spawn(&metrics, listener, stopped.clone())?;
         tasks.spawn(async move {
-            if let Err(error) = socket.serve(desk, stopped).await {
+            if let Err(error) = socket.serve(desk, handle, stopped).await {
                 tracing::error!(%error, "the control socket ended");
             }
         });
         tell_systemd(&[NotifyState::Ready]);
-        app.serve(&metrics, signals, changes, interfaces, jobs).await;
+        app.serve(&metrics, signals, News { changes, updates, interfaces, jobs }).await;
         tell_systemd(&[NotifyState::Stopping]);
         drop(stop);
         if timeout(DRAIN, async { while tasks.join_next().await.is_some() {} }).await.is_err() {
@@ -146,19 +173,24 @@ impl App {
     }
 
     /// From configuration to enforcement.
-    fn start(places: Places, config: Config, lock: Lock, mut watch: Watch) -> Result<(Self, View), AppError> {
+    fn start(
+        places: Places,
+        config: Config,
+        lock: Lock,
+        mut watch: Watch,
+        mut engine: Engine,
+    ) -> Result<(Self, View), AppError> {
         let record = Record::load(&places.state);
         let known = record.is_some();
         let (specs, mut numbers) = record.map(|r| (r.classes, r.limit_numbers)).unwrap_or_default();
         let mut classes = Classes::from_specs(specs);
-        let mut feeds: Vec<Feed> = config.feeds.iter().cloned().map(Feed::new).collect();
         // Before they are read: a change in between is seen.
-        watch.set(feeds.iter().map(|feed| feed.config.path.as_path()));
-        for feed in &mut feeds {
-            feed.refresh();
-        }
+        watch.set(files(&config));
+        let runtime = runtime::Handle::current();
+        let Prepared { feeds, workers } = runtime.block_on(engine.prepare(&config.feeds, &[]));
+        runtime.block_on(engine.run(&config.feeds, workers));
         let building = Instant::now();
-        let built = build(&config, &feeds, &mut classes, &mut numbers)?;
+        let built = build(&config, &feeds, None, &mut classes, &mut numbers)?;
         let built_in = building.elapsed();
         let sizes = sizes(&config, built.demand);
         let datapath = Datapath::open(&places.pins, lock, sizes, config.events_per_second)?;
@@ -168,10 +200,12 @@ impl App {
             places,
             config,
             feeds,
+            engine,
             watch,
             classes,
             numbers,
             datapath,
+            in_force: None,
             interfaces: Vec::new(),
             trouble: Trouble::default(),
             rules,
@@ -183,12 +217,13 @@ impl App {
             app.datapath.counters()?.reset_classes()?;
         }
         let publishing = Instant::now();
-        let publication = app.datapath.publish(&built.policy, &built.merged, &app.classes)?;
+        let (publication, way) = app.datapath.publish(&built.next(&app.classes))?;
         let took = built_in + publishing.elapsed();
         app.interfaces = app.datapath.attach(&app.config.interfaces)?;
         app.interfaces.iter().for_each(interfaces::tell);
         let view = app.view(&built, publication, took);
-        app.report(&view, app.datapath.adopted());
+        app.in_force = Some(built.published(publication));
+        app.report(&view, app.datapath.adopted(), way);
         Ok((app, view))
     }
 
@@ -197,9 +232,7 @@ impl App {
         &mut self,
         metrics: &Metrics,
         mut signals: Signals,
-        mut changes: mpsc::Receiver<()>,
-        mut interfaces: InterfaceWatch,
-        mut jobs: mpsc::Receiver<Job>,
+        mut news: News,
     ) {
         let mut settled = None;
         let ticks = |period| {
@@ -217,17 +250,20 @@ impl App {
                     task::block_in_place(|| self.reload(metrics));
                     tell_systemd(&[NotifyState::Ready]);
                 }
-                Some(job) = jobs.recv() => task::block_in_place(|| self.answer(metrics, job, &mut jobs)),
+                Some(job) = news.jobs.recv() => task::block_in_place(|| self.answer(metrics, job, &mut news.jobs)),
                 _ = sweep.tick(), if self.rules.need_care() => task::block_in_place(|| self.sweep(metrics)),
                 // A time to come, no pause: a ban does not wait until lists have settled.
-                Some(()) = changes.recv(), if settled.is_none() => settled = Some(Instant::now() + SETTLE),
+                Some(()) = news.changes.recv(), if settled.is_none() => settled = Some(Instant::now() + SETTLE),
                 () = sleep_until(settled.unwrap_or_else(Instant::now).into()), if settled.is_some() => {
                     settled = None;
                     // Only then: what arrived meanwhile is read as well.
-                    _ = changes.try_recv();
-                    task::block_in_place(|| self.refresh(metrics));
+                    _ = news.changes.try_recv();
+                    self.engine.files_changed();
                 }
-                () = interfaces.changed() => task::block_in_place(|| self.mend(metrics)),
+                Some(feed) = news.updates.recv() => {
+                    task::block_in_place(|| self.take(metrics, feed, &mut news.updates));
+                }
+                () = news.interfaces.changed() => task::block_in_place(|| self.mend(metrics)),
                 _ = look.tick() => task::block_in_place(|| self.mend(metrics)),
             }
         }
@@ -246,15 +282,16 @@ impl App {
         if config.listen != self.config.listen || config.tables != self.config.tables {
             tracing::warn!("listen and tables take effect at the next start");
         }
-        let mut feeds: Vec<Feed> = config.feeds.iter().map(|feed| self.feed_for(feed)).collect();
-        for feed in &mut feeds {
-            feed.refresh();
-        }
-        let (old_config, old_feeds) =
-            (std::mem::replace(&mut self.config, config), std::mem::replace(&mut self.feeds, feeds));
+        let runtime = runtime::Handle::current();
+        let prepared = runtime.block_on(self.engine.prepare(&config.feeds, &self.feeds));
+        let (old_config, old_feeds) = (
+            std::mem::replace(&mut self.config, config),
+            std::mem::replace(&mut self.feeds, prepared.feeds),
+        );
         if self.put_in_force(metrics, true) {
             metrics.reloads_ok.fetch_add(1, Relaxed);
-            self.watch.set(self.feeds.iter().map(|feed| feed.config.path.as_path()));
+            self.watch.set(files(&self.config));
+            runtime.block_on(self.engine.run(&self.config.feeds, prepared.workers));
         } else {
             metrics.reloads_refused.fetch_add(1, Relaxed);
             (self.config, self.feeds) = (old_config, old_feeds);
@@ -263,29 +300,17 @@ impl App {
         }
     }
 
-    /// Returns the feed as the configuration has it, with the last good list if it is the same list.
-    fn feed_for(&self, config: &crate::config::Feed) -> Feed {
-        let same = |feed: &&Feed| {
-            (&feed.config.name, &feed.config.path, feed.config.format)
-                == (&config.name, &config.path, config.format)
-        };
-        match self.feeds.iter().find(same) {
-            Some(feed) => Feed { config: config.clone(), ..feed.clone() },
-            None => Feed::new(config.clone()),
-        }
-    }
-
-    /// Reads the lists anew.
-    fn refresh(&mut self, metrics: &Metrics) {
-        let mut read = false;
+    /// Takes the news of a feed, and of those that wait behind it.
+    fn take(&mut self, metrics: &Metrics, first: Feed, updates: &mut mpsc::Receiver<Feed>) {
         let mut changed = false;
-        for feed in self.feeds.iter_mut().filter(|feed| feed.has_changed()) {
-            read = true;
-            changed |= feed.refresh();
-        }
-        if !read {
-            // Something else in the directory.
-            return;
+        let waiting = iter::from_fn(|| updates.try_recv().ok());
+        for news in iter::once(first).chain(waiting) {
+            let same = |feed: &&mut Feed| Arc::ptr_eq(&feed.config, &news.config);
+            // One that is not there any more may have had something to say yet.
+            if let Some(feed) = self.feeds.iter_mut().find(same) {
+                changed |= feed.listing != news.listing;
+                *feed = news;
+            }
         }
         if changed {
             self.put_in_force(metrics, false);
@@ -302,8 +327,8 @@ impl App {
     fn put_in_force(&mut self, metrics: &Metrics, attach: bool) -> bool {
         let started = Instant::now();
         match self.try_put_in_force(started, attach) {
-            Ok(view) => {
-                self.report(&view, false);
+            Ok((view, way)) => {
+                self.report(&view, false, way);
                 metrics.set(view);
                 true
             }
@@ -314,18 +339,21 @@ impl App {
         }
     }
 
-    fn try_put_in_force(&mut self, started: Instant, attach: bool) -> Result<View, AppError> {
+    fn try_put_in_force(&mut self, started: Instant, attach: bool) -> Result<(View, Way), AppError> {
         let mut numbers = self.numbers.clone();
-        let built = build(&self.config, &self.feeds, &mut self.classes, &mut numbers)?;
+        let in_force = self.in_force.as_ref();
+        let built = build(&self.config, &self.feeds, in_force, &mut self.classes, &mut numbers)?;
         if attach {
             self.interfaces = self.datapath.attach(&self.config.interfaces)?;
             self.datapath.set_events_per_second(self.config.events_per_second);
         }
-        let publication = self.datapath.publish(&built.policy, &built.merged, &self.classes)?;
+        let (publication, way) = self.datapath.publish(&built.next(&self.classes))?;
         self.rules.reconcile(self.datapath.memory());
         self.numbers = numbers;
         self.guard = None;
-        Ok(self.view(&built, publication, started.elapsed()))
+        let view = self.view(&built, publication, started.elapsed());
+        self.in_force = Some(built.published(publication));
+        Ok((view, way))
     }
 
     fn view(&self, built: &Built, publication: u64, took: Duration) -> View {
@@ -348,12 +376,13 @@ impl App {
     }
 
     /// Says what is in force, and leaves the record of it.
-    fn report(&self, view: &View, adopted: bool) {
+    fn report(&self, view: &View, adopted: bool, way: Way) {
         let record = &view.record;
         tracing::info!(
             publication = record.publication,
             enforce = ?record.enforce,
             adopted,
+            written = ?way,
             ipv4 = record.tables[0].entries,
             ipv6 = record.tables[1].entries,
             seconds = view.publish_seconds,

@@ -4,6 +4,8 @@
 mod check;
 /// `weir ban`, `unban`, `bans`, `allow` and `throttle`.
 mod rules;
+/// `weir feeds`.
+mod feeds;
 /// `weir unload`.
 mod unload;
 
@@ -97,6 +99,11 @@ enum Command {
     Allow(rules::Allow),
     /// Hold addresses to the suspicious pace of limits.
     Throttle(rules::Throttle),
+    /// Show feeds, accept a list that was held back, read one now.
+    Feeds {
+        #[command(subcommand)]
+        command: feeds::Feeds,
+    },
     /// Detach from all interfaces and remove everything from the kernel, at once.
     Unload {
         #[command(flatten)]
@@ -170,7 +177,7 @@ fn run(cli: Cli) -> Result<ExitCode, CliError> {
             telemetry::init(log_json);
             app::run(Places { config: config.config, pins, state: cli.state, socket: cli.socket })?;
         }
-        Command::Check { config, output } => return check::check(&config.config, output.output),
+        Command::Check { config, output } => return check::check(&config.config, &cli.state, output.output),
         Command::Status { output } => {
             output::print(output.output, &status::read(&pins, &cli.state)?, status::text);
         }
@@ -183,6 +190,7 @@ fn run(cli: Cli) -> Result<ExitCode, CliError> {
         Command::Bans { output } => rules::list(socket, output.output)?,
         Command::Allow(allow) => return allow.run(socket),
         Command::Throttle(throttle) => return throttle.run(socket),
+        Command::Feeds { command } => command.run(&pins, &cli.state, socket)?,
         Command::Unload { output } => unload::unload(&pins, &cli.state, output.output)?,
     }
     Ok(ExitCode::SUCCESS)

@@ -58,7 +58,10 @@ use weir_common::{
 use self::{attach::Attacher, counters::Counters, events::Events, load::Loaded, memory::Mapped, pins::Lock};
 use crate::{
     config,
-    policy::{Policy, classes::Classes, compile, merge::Merged},
+    policy::{
+        compile,
+        generations::{Next, Way},
+    },
 };
 
 /// How long it takes until an interface is tried again that could not be attached: to find out who
@@ -199,30 +202,30 @@ impl Datapath {
         &self.loaded.memory
     }
 
-    /// Puts a policy in force: writes the generation that is not, then flips. Makes larger tables first
-    /// where it outgrows those in force. Where it fails the old policy stays. Returns the number of
-    /// the publication.
+    /// Puts a policy in force: writes the generation that is not, or what has changed there, then
+    /// flips. Makes larger tables first where it outgrows those in force. Where it fails the old policy
+    /// stays. Returns the number of the publication, to which the next change can be one, and how it
+    /// was written.
     ///
     /// # Errors
     /// [`DatapathError::Compile`] where it does not fit, [`DatapathError::Grow`] where room for it
     /// cannot be made.
-    pub fn publish(&mut self, policy: &Policy, merged: &Merged, classes: &Classes) -> Result<u64> {
-        let compiled = Compiled { policy, merged, classes };
-        let sizes = compile::grown(self.sizes(), compile::Demand::of(merged));
+    pub fn publish(&mut self, next: &Next<'_>) -> Result<(u64, Way)> {
+        let sizes = compile::grown(self.sizes(), compile::Demand::of(next.merged));
         let mut refused = None;
         if sizes != self.sizes() {
-            match self.grow(sizes, &compiled) {
-                Ok(publication) => return Ok(publication),
+            match self.grow(sizes, next) {
+                Ok(published) => return Ok(published),
                 Err(error) => refused = Some(error),
             }
         }
         // Tables hold more than they are meant for, at the price of speed.
-        match (compiled.publish(&self.loaded), refused) {
-            (Ok(publication), Some(error)) => {
+        match (publish(&mut self.loaded, next), refused) {
+            (Ok(published), Some(error)) => {
                 tracing::warn!(%error, "the tables are fuller than they should be, and cannot grow");
-                Ok(publication)
+                Ok(published)
             }
-            (Err(DatapathError::Compile(full)), refused) => self.make_room(full, refused, &compiled),
+            (Err(DatapathError::Compile(full)), refused) => self.make_room(full, refused, next),
             (result, _) => result,
         }
     }
@@ -232,13 +235,13 @@ impl Datapath {
         &mut self,
         full: compile::CompileError,
         refused: Option<DatapathError>,
-        compiled: &Compiled<'_>,
-    ) -> Result<u64> {
+        next: &Next<'_>,
+    ) -> Result<(u64, Way)> {
         let error = match (refused, compile::doubled(self.sizes(), &full)) {
             (Some(error), _) => error,
             (None, None) => return Err(full.into()),
-            (None, Some(sizes)) => match self.grow(sizes, compiled) {
-                Ok(publication) => return Ok(publication),
+            (None, Some(sizes)) => match self.grow(sizes, next) {
+                Ok(published) => return Ok(published),
                 Err(error) => error,
             },
         };
@@ -248,12 +251,12 @@ impl Datapath {
     /// Makes larger policy maps, puts the policy into them, and then programs over them under the
     /// links. Buckets and counters stay the same maps. Until its link is updated an interface is
     /// judged by the old program over the old maps.
-    fn grow(&mut self, sizes: Sizes, compiled: &Compiled<'_>) -> Result<u64> {
+    fn grow(&mut self, sizes: Sizes, next: &Next<'_>) -> Result<(u64, Way)> {
         let started = Instant::now();
         let made = load::grow(&self.pins, &self.loaded.memory, sizes)
-            .and_then(|loaded| Ok((compiled.publish(&loaded)?, loaded)))
-            .and_then(|(publication, mut loaded)| loaded.commit(&self.pins).map(|()| (publication, loaded)));
-        let (publication, loaded) = match made {
+            .and_then(|mut loaded| Ok((publish(&mut loaded, next)?, loaded)))
+            .and_then(|(published, mut loaded)| loaded.commit(&self.pins).map(|()| (published, loaded)));
+        let (published, loaded) = match made {
             Ok(made) => made,
             Err(error) => {
                 pins::remove_tree(&self.pins.new_maps())?;
@@ -269,7 +272,7 @@ impl Datapath {
             }
         }
         grace::wait();
-        Ok(publication)
+        Ok(published)
     }
 
     /// Attaches to these interfaces and no others; those that are attached get the new program
@@ -352,25 +355,17 @@ impl std::fmt::Debug for Datapath {
     }
 }
 
-/// A policy about to become lines.
-struct Compiled<'p> {
-    policy: &'p Policy,
-    merged: &'p Merged,
-    classes: &'p Classes,
-}
-
-impl Compiled<'_> {
-    /// Writes the generation that is not in force, and flips.
-    fn publish(&self, loaded: &Loaded) -> Result<u64> {
-        let Self { policy, merged, classes } = self;
-        let memory = &loaded.memory;
-        let next = 1 - control::generation(memory);
-        compile::write(memory, next, loaded.sizes, random_seed()?, policy, merged, classes)?;
-        let line = memory.line(Map::Control, 0).ok_or(compile::CompileError::Memory)?;
-        control::publish(line, next);
-        grace::wait();
-        Ok(control::publications(line))
-    }
+/// Writes the generation that is not in force, and flips.
+fn publish(loaded: &mut Loaded, next: &Next<'_>) -> Result<(u64, Way)> {
+    let Loaded { memory, generations, sizes, .. } = loaded;
+    let generation = 1 - control::generation(memory);
+    let way = generations.write(memory, generation, *sizes, random_seed()?, next)?;
+    let line = memory.line(Map::Control, 0).ok_or(compile::CompileError::Memory)?;
+    control::publish(line, generation);
+    grace::wait();
+    let publication = control::publications(line);
+    generations.published(publication, next.delta);
+    Ok((publication, way))
 }
 
 /// Draws a secret.

@@ -28,6 +28,8 @@ pub mod store;
 pub mod worker;
 /// All feeds at work.
 pub mod engine;
+/// What has come and gone between two states of a list.
+pub mod difference;
 /// Tells when a file changes.
 pub mod watch;
 
@@ -62,6 +64,7 @@ impl Feed {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct State {
     /// When its list was last confirmed: read well, or found to be the same.
+    #[serde(skip)]
     pub last_success: Option<SystemTime>,
     /// Why the newest list is not in force, if it is not.
     pub refusal: Option<Refusal>,

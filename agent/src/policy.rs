@@ -9,10 +9,14 @@ pub mod limits;
 pub mod protect;
 /// Several lists into one list of prefixes, each with a class.
 pub mod merge;
+/// What is different from the lists before, and merged alone.
+pub mod change;
 /// A policy into lines.
 pub mod compile;
+/// Which of the two generations holds what.
+pub mod generations;
 
-use std::{fmt, sync::Arc};
+use std::{fmt, iter, sync::Arc};
 
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
@@ -134,7 +138,7 @@ impl Policy {
             action,
             shadow: false,
             profile,
-            entries: Arc::new(entries(prefixes)),
+            entries: Arc::new(prefixes.iter().copied().collect()),
         };
         let mut lists: Vec<List> = protect::grouped(protected)
             .map(|(what, prefixes)| inline(Origin::Protected(what), Action::Allow, DEFAULT, &prefixes))
@@ -144,7 +148,7 @@ impl Policy {
         // addresses says that its tunnels are opened.
         lists.push(inline(Origin::Balancer, Action::Allow, DEFAULT, &config.balancers));
         lists.push(inline(Origin::Partners, Action::Observe, PARTNER, &config.partners));
-        lists.extend(feeds.iter().map(List::of_feed));
+        lists.extend(feeds.iter().flat_map(List::of_feed));
         Self {
             shadow: config.enforce.is_shadow(),
             malformed: config.malformed,
@@ -164,35 +168,22 @@ impl List {
         v4.chain(v6)
     }
 
-    fn of_feed(feed: &Feed) -> Self {
+    fn of_feed(feed: &Feed) -> impl Iterator<Item = Self> {
         let shadow = feed.config.enforce.is_shadow();
-        let (action, profile) = match feed.config.action {
-            FeedAction::Drop => (Action::Drop, DEFAULT),
-            FeedAction::Allow => (Action::Allow, DEFAULT),
-            FeedAction::Partner => (Action::Observe, PARTNER),
-            FeedAction::Suspicious if !shadow => (Action::Observe, SUSPICIOUS),
-            FeedAction::Suspicious | FeedAction::Observe => (Action::Observe, DEFAULT),
+        let list = |action: FeedAction, entries: &Arc<Entries>| {
+            let (action, profile) = match action {
+                FeedAction::Drop => (Action::Drop, DEFAULT),
+                FeedAction::Allow => (Action::Allow, DEFAULT),
+                FeedAction::Partner => (Action::Observe, PARTNER),
+                FeedAction::Suspicious if !shadow => (Action::Observe, SUSPICIOUS),
+                FeedAction::Suspicious | FeedAction::Observe => (Action::Observe, DEFAULT),
+            };
+            let origin = Origin::Feed(feed.config.name.clone());
+            Self { origin, action, shadow, profile, entries: Arc::clone(entries) }
         };
-        Self {
-            origin: Origin::Feed(feed.config.name.clone()),
-            action,
-            shadow,
-            profile,
-            entries: Arc::clone(&feed.entries),
-        }
+        // Also while it is empty: a list that comes would make every table be written anew.
+        let throttled = feed.config.source.is_stream();
+        let throttled = throttled.then(|| list(FeedAction::Suspicious, &feed.listing.throttled));
+        iter::once(list(feed.config.action, &feed.listing.entries)).chain(throttled)
     }
-}
-
-fn entries(prefixes: &[IpNet]) -> Entries {
-    let mut entries = Entries::default();
-    for prefix in prefixes {
-        let length = prefix.prefix_len();
-        match (Address::from(prefix.addr()), prefix) {
-            (Address::V4(bits), IpNet::V4(_)) => entries.v4.push((bits, length)),
-            // v4-mapped; the lookup folds such sources into IPv4.
-            (Address::V4(bits), IpNet::V6(_)) => entries.v4.push((bits, length.saturating_sub(96))),
-            (Address::V6(bits), _) => entries.v6.push((bits, length)),
-        }
-    }
-    entries
 }

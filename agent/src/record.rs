@@ -5,7 +5,7 @@
 
 use std::{
     fs, io,
-    path::{Path, PathBuf},
+    path::Path,
     time::{Duration, SystemTime},
 };
 
@@ -17,7 +17,7 @@ use weir_common::{
 
 use crate::{
     config::{self, Enforce, FeedAction},
-    feed::Feed,
+    feed::{Feed, State},
     policy::{classes::ClassSpec, limits::LimitNumbers, protect::Conflicts},
 };
 
@@ -110,46 +110,58 @@ impl From<&(u8, config::Limit)> for LimitRecord {
 pub struct FeedRecord {
     /// Its name.
     pub name: String,
-    /// Its file.
-    pub path: PathBuf,
+    /// What kind of source it has; see [`config::Source::as_str`].
+    pub source: String,
     /// What happens to its sources.
     pub action: FeedAction,
     /// Whether it drops.
     pub enforce: Enforce,
+    /// What it lists, in a word.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub category: Option<String>,
     /// IPv4 entries.
     pub ipv4: usize,
     /// IPv6 entries.
     pub ipv6: usize,
-    /// Lines that were not in its format.
-    pub rejected: usize,
-    /// Entries that were too wide.
-    pub too_wide: usize,
-    /// When it was last read well, in seconds since 1970.
+    /// Entries among them that are held to the suspicious profile, whatever its action.
+    #[serde(default)]
+    pub throttled: usize,
+    /// When it was last confirmed, in seconds since 1970.
     pub last_success: Option<u64>,
-    /// Why its newest list is not in force.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub held: Option<String>,
-    /// Lists read well since the agent started.
-    pub reads_ok: u64,
-    /// Lists refused since the agent started.
-    pub reads_refused: u64,
+    /// What was left out, how tries ended, and why the newest list is not in force.
+    pub state: State,
 }
 
 impl From<&Feed> for FeedRecord {
     fn from(feed: &Feed) -> Self {
+        let (entries, throttled) = (&feed.listing.entries, &feed.listing.throttled);
         Self {
             name: feed.config.name.clone(),
-            path: feed.config.path.clone(),
+            source: feed.config.source.as_str().to_owned(),
             action: feed.config.action,
             enforce: feed.config.enforce,
-            ipv4: feed.entries.v4.len(),
-            ipv6: feed.entries.v6.len(),
-            rejected: feed.rejected.lines,
-            too_wide: feed.rejected.too_wide,
-            last_success: feed.last_success.map(seconds),
-            held: feed.refusal.clone(),
-            reads_ok: feed.reads.ok,
-            reads_refused: feed.reads.refused,
+            category: feed.config.category.clone(),
+            ipv4: entries.v4.len() + throttled.v4.len(),
+            ipv6: entries.v6.len() + throttled.v6.len(),
+            throttled: throttled.len(),
+            last_success: feed.state.last_success.map(seconds),
+            state: feed.state.clone(),
+        }
+    }
+}
+
+impl FeedRecord {
+    /// Says how it is, in words.
+    #[must_use]
+    pub fn health(&self) -> String {
+        match &self.state.refusal {
+            Some(refusal) if refusal.acceptable => {
+                format!("held: {}; `weir feeds accept {}` takes it", refusal.message, self.name)
+            }
+            Some(refusal) => format!("{}: {}", refusal.cause, refusal.message),
+            None if self.state.expired => "expired: not confirmed within its ttl".to_owned(),
+            None if self.last_success.is_none() => "not read yet".to_owned(),
+            None => "ok".to_owned(),
         }
     }
 }

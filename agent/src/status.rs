@@ -191,7 +191,7 @@ pub fn text(status: &Status) -> String {
             feed.name.clone(),
             feed.ipv4.to_string(),
             feed.ipv6.to_string(),
-            feed.held.clone().unwrap_or_else(|| "ok".to_owned()),
+            feed.health(),
         ]
     });
     if !status.feeds.is_empty() {

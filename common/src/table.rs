@@ -37,6 +37,11 @@ pub enum Full {
     Memory,
 }
 
+/// Returns true for a slot without a class: it lists nothing, though it may be marked.
+const fn is_free(slot: u64) -> bool {
+    slot as ClassId == NONE
+}
+
 /// Empties `lines` lines of `map` from line `first` on.
 fn clear_map(memory: &impl Memory, map: crate::map::Map, first: u32, lines: u32) {
     for index in first..first + lines {

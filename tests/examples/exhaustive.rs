@@ -2,7 +2,8 @@
 //!
 //! Lists of every prefix length, nested and overlapping, go through the agent's own merge and
 //! compile; then all 2^32 addresses are looked up as the kernel does. The oracle paints intervals
-//! and knows nothing of prefixes, lines or slots.
+//! and knows nothing of prefixes, lines or slots. With changes, other lists are in force before, and
+//! those that are looked up come from them in as many steps.
 #![expect(clippy::expect_used, reason = "a check that cannot be set up has failed")]
 #![expect(clippy::print_stdout, reason = "tells how far it is")]
 #![expect(clippy::cast_possible_truncation, reason = "addresses are cut from random numbers")]
@@ -15,11 +16,12 @@ use std::{path::Path, sync::Arc, thread, time::Instant};
 use random::Random;
 use weir::{
     config::Config,
-    feed::{Entries, plain},
+    feed::{Entries, format::plain},
     policy::{
         List, Origin, Policy,
         classes::{ClassSpec, Classes},
         compile::{self, Demand},
+        generations::{Generations, InForce, Next, Way},
         limits::LimitNumbers,
         merge,
     },
@@ -28,21 +30,26 @@ use weir_common::{
     class::{Action, ClassId, NONE},
     control::{self, Seed},
     heap::Heap,
-    map::Sizes,
+    line::Memory as _,
+    map::{Map, Sizes},
     table::v4,
 };
 
-const GENERATION: u32 = 1;
+/// Prefixes that are others in each list and step, at most.
+const CHANGED: u64 = 300;
 /// A real list, beside the made ones.
 const IPSUM: &str = include_str!("../../config/demo/ipsum-level3.txt");
 
 fn main() {
-    let seed = std::env::args().nth(1).map_or(1, |text| text.parse().expect("a number"));
-    let lists = lists(&mut Random(seed));
-    let (heap, classes, entries) = compiled(&lists, seed);
+    let argument =
+        |n, otherwise| std::env::args().nth(n).map_or(otherwise, |text| text.parse().expect("a number"));
+    let (seed, changes) = (argument(1, 1), argument(2, 0));
+    let mut random = Random(seed);
+    let lists = lists(&mut random);
+    let (heap, classes, entries) = compiled(&steps(&mut random, &lists, changes), seed);
     let segments = paint(&lists, &classes);
     println!(
-        "seed {seed}: {entries} table entries, {} classes, {} segments",
+        "seed {seed}: {entries} table entries after {changes} changes, {} classes, {} segments",
         classes.specs().len(),
         segments.len()
     );
@@ -67,11 +74,12 @@ struct Segment {
 }
 
 fn check(heap: &Heap, segments: &[Segment]) -> u64 {
-    let policy = control::Policy::load(heap, GENERATION).expect("a policy");
+    let generation = control::generation(heap);
+    let policy = control::Policy::load(heap, generation).expect("a policy");
     let mut listed = 0;
     for segment in segments {
         for address in segment.first..=segment.last {
-            let class = v4::lookup(heap, GENERATION, &policy, address);
+            let class = v4::lookup(heap, generation, &policy, address);
             assert_eq!(class, segment.class, "{}", std::net::Ipv4Addr::from(address));
         }
         if segment.class != NONE {
@@ -109,17 +117,58 @@ fn lists(random: &mut Random) -> Vec<List> {
     ]
 }
 
-fn compiled(lists: &[List], seed: u64) -> (Heap, Classes, u64) {
+/// Returns the lists that lead to these. Of both generations something has to be known before a change
+/// is written as one.
+fn steps(random: &mut Random, lists: &[List], changes: u64) -> Vec<Vec<List>> {
+    let mut steps = vec![lists.to_vec()];
+    for _ in 0..if changes == 0 { 0 } else { changes + 1 } {
+        let mut before = steps.last().expect("lists").clone();
+        for list in &mut before {
+            let entries = &mut Arc::make_mut(&mut list.entries).v4;
+            for _ in 0..CHANGED.min(entries.len() as u64 / 20) {
+                let (from, to) = (random.below(entries.len() as u64), random.below(entries.len() as u64));
+                let (network, length) = entries[from as usize];
+                let moved = network ^ (random.next() as u32 & 0x0003_0f07);
+                // A third goes, a third comes, and a third is another.
+                match random.below(3) {
+                    0 => _ = entries.swap_remove(to as usize),
+                    1 => entries
+                        .insert(to as usize, (weir_common::addr::network_v4(moved, length.into()), length)),
+                    _ => entries[to as usize] = (weir_common::addr::network_v4(moved, length.into()), length),
+                }
+            }
+        }
+        steps.push(before);
+    }
+    steps.reverse();
+    steps
+}
+
+/// Puts lists in force, one after the other; all but the first two as a change.
+fn compiled(steps: &[Vec<List>], seed: u64) -> (Heap, Classes, u64) {
     let config =
         Config::parse(Path::new("none"), "interfaces: [{name: eth0}]").expect("a valid configuration");
     let policy = Policy::new(&config, &[], &[], &mut LimitNumbers::default());
     let mut classes = Classes::default();
-    let merged = merge::merge(lists, &mut classes).expect("few lists");
-    let demand = Demand::of(&merged);
-    let sizes = Sizes { v4_bits: compile::v4_bits(demand.v4), ..Sizes::MIN };
+    let last = steps.last().expect("lists");
+    let merged = merge::merge(last, &mut Classes::default()).expect("few lists");
+    let entries = Demand::of(&merged).v4;
+    let sizes = Sizes { v4_bits: compile::v4_bits(entries), ..Sizes::MIN };
     let heap = Heap::new(sizes);
-    compile::write(&heap, GENERATION, sizes, Seed(seed, !seed), &policy, &merged, &classes).expect("it fits");
-    (heap, classes, demand.v4)
+    let mut generations = Generations::default();
+    let mut before: Option<InForce> = None;
+    for (step, lists) in (0u64..).zip(steps) {
+        let (merged, delta) = InForce::merge(before.as_ref(), lists, &mut classes).expect("few lists");
+        let next = Next { policy: &policy, merged: &merged, classes: &classes, delta: delta.as_ref() };
+        let (generation, secret) = (1 - control::generation(&heap), Seed(seed ^ step, !seed));
+        let way = generations.write(&heap, generation, sizes, secret, &next).expect("it fits");
+        assert_eq!(way == Way::Change, step > 1, "step {step}");
+        let line = heap.line(Map::Control, 0).expect("a control line");
+        control::publish(line, generation);
+        generations.published(control::publications(line), next.delta);
+        before = Some(InForce { publication: control::publications(line), lists: lists.clone(), merged });
+    }
+    (heap, classes, entries)
 }
 
 /// Cuts the address space wherever a list begins or ends.

@@ -322,6 +322,41 @@ fn tables_grow_under_native_generic_and_tcx() {
     assert_eq!(agent.log().matches("adopted=true").count(), 1, "{}", agent.log());
 }
 
+/// Entries of a long list come and go; the listed source and the clean one are judged as ever.
+#[test]
+fn lists_change_in_part_without_a_gap() {
+    const CHANGES: u8 = 8;
+    let (pair, mut agent) = set_up(&[("eth0", "native")]);
+    let list = list_of(200_000);
+    agent.write("bad.netset", &list).unwrap();
+    agent.start().unwrap();
+    let traffic = Traffic::start(&pair, &["eth0"], PER_SECOND).unwrap();
+    let judged = |agent: &Agent, address: std::net::Ipv4Addr| {
+        let output = agent.weir(&["explain", &address.to_string()]).unwrap();
+        String::from_utf8_lossy(&output.stdout).into_owned()
+    };
+    for change in 1..=CHANGES {
+        // Beside the listed source and the clean one as well: in their /24s.
+        let new = |of: u8| std::net::Ipv4Addr::new(of, 51, 100, 8 + change);
+        let beside = format!("{}\n192.0.2.{}\n{}\n", new(198), 100 + change, new(203));
+        agent.write("bad.netset", format!("{beside}{list}")).unwrap();
+        wait_for(&agent, "weir_table_entries", &[("table", "ipv4")], |entries| entries > 200_003.5);
+        let deadline = Instant::now() + PATIENCE;
+        while agent.log().matches("policy in force").count() <= usize::from(change) {
+            assert!(Instant::now() < deadline, "{}", agent.log());
+            thread::sleep(Duration::from_millis(20));
+        }
+        assert!(judged(&agent, new(198)).contains("drop"), "{}", judged(&agent, new(198)));
+        if change > 1 {
+            let before = std::net::Ipv4Addr::new(198, 51, 100, 7 + change);
+            assert!(!judged(&agent, before).contains("drop"), "{}", judged(&agent, before));
+        }
+    }
+    println!("{CHANGES} changes: {:?}", traffic.stop_without_a_gap().unwrap());
+    // The first writes a generation of which the agent knows nothing.
+    assert_eq!(agent.log().matches("written=Change").count(), usize::from(CHANGES) - 1, "{}", agent.log());
+}
+
 #[test]
 fn tables_that_cannot_grow_leave_the_policy_in_force() {
     let (pair, mut agent) = set_up(&[("eth0", "auto")]);

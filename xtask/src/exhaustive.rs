@@ -13,6 +13,9 @@ pub(crate) struct Args {
     /// Which random lists.
     #[arg(long, default_value_t = 1)]
     seed: u64,
+    /// So many changes lead to them.
+    #[arg(long, default_value_t = 0)]
+    changes: u64,
 }
 
 /// Looks all 2^32 addresses up and compares with an oracle.
@@ -20,5 +23,5 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     setup::ensure(&[Need::Build])?;
     let example =
         ["run", "--release", "--locked", "--package", "weir-tests", "--example", "exhaustive", "--"];
-    sh::run(sh::command("cargo").args(example).arg(args.seed.to_string()))
+    sh::run(sh::command("cargo").args(example).args([args.seed.to_string(), args.changes.to_string()]))
 }

@@ -16,7 +16,6 @@ use serde::{Deserialize, Serialize};
 use super::{Answer, Ask, Desk, Problem, page, peer::Peer, read};
 use crate::{
     config::{Lasts, Prefix},
-    feed::{V4_LENGTH_MIN, V6_LENGTH_MIN},
     rules::{Action, Profile, Rule, Wanted, canonical},
 };
 
@@ -24,6 +23,9 @@ use crate::{
 pub const BATCH_MAX: usize = 1000;
 /// Characters of a note.
 pub const NOTE_MAX: usize = 200;
+/// Widest prefixes that a rule may have.
+const V4_LENGTH_MIN: u8 = 8;
+const V6_LENGTH_MIN: u8 = 16;
 /// How long a rule lasts that does not say it.
 pub const LASTS: Duration = Duration::from_hours(1);
 

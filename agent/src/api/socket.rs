@@ -24,6 +24,7 @@ use tokio::{
 };
 
 use super::{Desk, peer::Peer, router};
+use crate::feed::engine::Handle;
 
 /// Connections that are served at a time; others wait in the kernel's queue.
 const CONNECTIONS: usize = 32;
@@ -74,10 +75,15 @@ impl Socket {
     ///
     /// # Errors
     /// If the socket cannot be listened on.
-    pub async fn serve(mut self, desk: Desk, stopped: watch::Receiver<()>) -> io::Result<()> {
+    pub async fn serve(
+        mut self,
+        desk: Desk,
+        feeds: Handle,
+        stopped: watch::Receiver<()>,
+    ) -> io::Result<()> {
         let Some(listener) = self.listener.take() else { return Ok(()) };
         let listener = UnixListener::from_std(listener)?;
-        let router = router(desk);
+        let router = router(desk, feeds);
         let places = Arc::new(Semaphore::new(CONNECTIONS));
         let mut connections = JoinSet::new();
         let mut stop = stopped.clone();

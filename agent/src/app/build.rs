@@ -10,8 +10,9 @@ use crate::{
         Policy,
         classes::{Classes, TooManyClasses},
         compile::{self, Demand},
+        generations::{Delta, InForce, Next},
         limits::LimitNumbers,
-        merge::{self, Merged},
+        merge::Merged,
         protect::{self, Conflicts},
     },
 };
@@ -22,21 +23,34 @@ pub(super) struct Built {
     pub(super) policy: Policy,
     pub(super) merged: Merged,
     pub(super) demand: Demand,
+    pub(super) delta: Option<Delta>,
 }
 
-/// Makes a policy.
+impl Built {
+    pub(super) fn next<'b>(&'b self, classes: &'b Classes) -> Next<'b> {
+        Next { policy: &self.policy, merged: &self.merged, classes, delta: self.delta.as_ref() }
+    }
+
+    /// Returns it as what is in force.
+    pub(super) fn published(self, publication: u64) -> InForce {
+        InForce { publication, lists: self.policy.lists, merged: self.merged }
+    }
+}
+
+/// Makes a policy; of lists that differ little from those in force what is different.
 pub(super) fn build(
     config: &Config,
     feeds: &[Feed],
+    in_force: Option<&InForce>,
     classes: &mut Classes,
     numbers: &mut LimitNumbers,
 ) -> Result<Built, TooManyClasses> {
     let protected = host::protected(&config.management);
     let policy = Policy::new(config, feeds, &protected, numbers);
     let conflicts = protect::conflicts(&policy.lists, &protected);
-    let merged = merge::merge(&policy.lists, classes)?;
+    let (merged, delta) = InForce::merge(in_force, &policy.lists, classes)?;
     let demand = Demand::of(&merged);
-    Ok(Built { conflicts, policy, merged, demand })
+    Ok(Built { conflicts, policy, merged, demand, delta })
 }
 
 /// Chooses table sizes: those of the configuration, else as large as what there is asks for. A list

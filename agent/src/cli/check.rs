@@ -4,15 +4,17 @@ use std::{
     fmt::Write as _,
     path::{Path, PathBuf},
     process::ExitCode,
+    sync::Arc,
 };
 
 use serde::Serialize;
+use tokio::runtime;
 
 use super::{CliError, EXIT_FAILURE, EXIT_USAGE};
 use crate::{
     app::AppError,
     config::{Config, ConfigError},
-    feed::{self, Feed},
+    feed::{Feed, store::Store, worker::Worker},
     host,
     output::{self, Format, table},
     policy::{
@@ -23,6 +25,7 @@ use crate::{
         merge,
         protect::{self, Conflicts},
     },
+    record::FeedRecord,
 };
 
 /// What a check found.
@@ -36,7 +39,7 @@ struct Checked {
     #[serde(skip_serializing_if = "Option::is_none")]
     problems: Option<ConfigError>,
     /// Its lists.
-    feeds: Vec<CheckedFeed>,
+    feeds: Vec<FeedRecord>,
     /// Entries of lists that have no effect, because they name what must not be cut off.
     conflicts: Vec<Conflicts>,
     /// What will not do what it may be meant to do.
@@ -47,18 +50,7 @@ struct Checked {
     ipv6_entries: u64,
 }
 
-#[derive(Debug, Serialize)]
-struct CheckedFeed {
-    name: String,
-    ipv4: usize,
-    ipv6: usize,
-    rejected: usize,
-    too_wide: usize,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    refused: Option<String>,
-}
-
-pub(super) fn check(path: &Path, format: Format) -> Result<ExitCode, CliError> {
+pub(super) fn check(path: &Path, state: &Path, format: Format) -> Result<ExitCode, CliError> {
     let config = match Config::load(path) {
         Ok(config) => config,
         Err(error) if format == Format::Json => {
@@ -77,29 +69,14 @@ pub(super) fn check(path: &Path, format: Format) -> Result<ExitCode, CliError> {
         }
         Err(error) => return Err(error.into()),
     };
-    let mut feeds = Vec::new();
-    let mut rows = Vec::new();
-    for config in config.feeds.iter().cloned() {
-        let (list, refused) = match feed::read(&config) {
-            Ok(list) => (list, None),
-            Err(refusal) => (feed::Parsed::default(), Some(refusal.to_string())),
-        };
-        rows.push(CheckedFeed {
-            name: config.name.clone(),
-            ipv4: list.entries.v4.len(),
-            ipv6: list.entries.v6.len(),
-            rejected: list.rejected,
-            too_wide: list.too_wide,
-            refused,
-        });
-        feeds.push(Feed { entries: list.entries.into(), ..Feed::new(config) });
-    }
+    let feeds = read(&config, state)?;
+    let rows: Vec<_> = feeds.iter().map(FeedRecord::from).collect();
     let protected = host::protected(&config.management);
     let policy = Policy::new(&config, &feeds, &protected, &mut LimitNumbers::default());
     let merged = merge::merge(&policy.lists, &mut Classes::default()).map_err(AppError::from)?;
     let demand = Demand::of(&merged);
     let checked = Checked {
-        ok: rows.iter().all(|row| row.refused.is_none()),
+        ok: rows.iter().all(|row| row.state.refusal.is_none()),
         config: path.to_owned(),
         problems: None,
         feeds: rows,
@@ -112,6 +89,18 @@ pub(super) fn check(path: &Path, format: Format) -> Result<ExitCode, CliError> {
     Ok(if checked.ok { ExitCode::SUCCESS } else { ExitCode::from(EXIT_FAILURE) })
 }
 
+/// Reads all lists once, as the agent would at its start. Nothing is kept.
+fn read(config: &Config, state: &Path) -> Result<Vec<Feed>, CliError> {
+    let runtime = runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|error| AppError::System { what: "start the runtime", error })?;
+    let read = config.feeds.iter().map(|config| {
+        let mut worker = Worker::new(Arc::new(config.clone()), Store::new(state).read_only());
+        runtime.block_on(worker.refresh());
+        worker.feed().clone()
+    });
+    Ok(read.collect())
+}
+
 fn check_text(checked: &Checked) -> String {
     let mut text = format!("{}: valid\n", checked.config.display());
     let rows = checked.feeds.iter().map(|feed| {
@@ -119,9 +108,9 @@ fn check_text(checked: &Checked) -> String {
             feed.name.clone(),
             feed.ipv4.to_string(),
             feed.ipv6.to_string(),
-            feed.rejected.to_string(),
-            feed.too_wide.to_string(),
-            feed.refused.clone().unwrap_or_else(|| "ok".to_owned()),
+            feed.state.rejected.lines.to_string(),
+            feed.state.rejected.too_wide.to_string(),
+            feed.health(),
         ]
     });
     if !checked.feeds.is_empty() {

@@ -56,6 +56,13 @@ pub enum Source {
 }
 
 impl Source {
+    /// Returns true if it tells of entries one by one, some of which may be held to the suspicious
+    /// profile whatever the feed's action.
+    #[must_use]
+    pub const fn is_stream(&self) -> bool {
+        matches!(self, Self::Crowdsec(_) | Self::Bgp(_))
+    }
+
     /// Returns what it is called in output.
     #[must_use]
     pub const fn as_str(&self) -> &'static str {

@@ -20,6 +20,7 @@ use weir_common::{
 };
 
 use super::{DatapathError, Pins, Result, clock, memory::Mapped, pins, random_seed};
+use crate::policy::generations::Generations;
 
 pub(super) static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/weir_xdp"));
 
@@ -37,6 +38,8 @@ const OTHER_MAPS: [(&str, usize, u32); 6] = [
 pub(super) struct Loaded {
     pub(super) ebpf: aya::Ebpf,
     pub(super) memory: Mapped,
+    /// What this agent has written there.
+    pub(super) generations: Generations,
     pub(super) sizes: Sizes,
     /// The policy maps, and so their counters, were there before.
     pub(super) adopted: bool,
@@ -95,7 +98,7 @@ fn load(
     let limiter_bits = sizes.limiter_bits;
     let global = Global { abi: ABI_VERSION, tick, clock_offset, limiter_bits, seed, events_per_second };
     global.store(control_line(&memory, 0)?);
-    Ok(Loaded { ebpf, memory, sizes, adopted, no_tcx })
+    Ok(Loaded { ebpf, memory, generations: Generations::default(), sizes, adopted, no_tcx })
 }
 
 impl Loaded {

@@ -2,10 +2,12 @@
 
 use std::time::Duration;
 
+use serde::Serialize;
+
 use crate::config::Format;
 
 /// A feed that is known.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Serialize)]
 pub struct Known {
     /// Its name, as `known` in the configuration has it.
     pub name: &'static str,
@@ -21,6 +23,7 @@ pub struct Known {
     pub hours: f32,
     /// Being empty is no accident.
     pub can_be_empty: bool,
+    #[serde(skip)]
     format: fn() -> Format,
 }
 

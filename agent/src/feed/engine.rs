@@ -3,7 +3,7 @@
 use std::{collections::HashMap, sync::Arc, time::SystemTime};
 
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::{RwLock, mpsc, oneshot},
     task::JoinHandle,
     time::sleep,
 };
@@ -17,9 +17,10 @@ const UPDATES: usize = 64;
 const WISHES: usize = 8;
 
 /// What a feed is asked for.
+#[derive(Debug)]
 enum Wish {
     /// To be read again, now.
-    Refresh(Option<oneshot::Sender<()>>),
+    Refresh(Option<oneshot::Sender<Feed>>),
     /// To put the list in force that was held back.
     Accept(oneshot::Sender<Result<Feed, String>>),
 }
@@ -30,7 +31,12 @@ pub struct Engine {
     store: Store,
     tasks: HashMap<String, Running>,
     updates: mpsc::Sender<Feed>,
+    handle: Handle,
 }
+
+/// For whoever wants something of one feed.
+#[derive(Clone, Debug, Default)]
+pub struct Handle(Arc<RwLock<HashMap<String, mpsc::Sender<Wish>>>>);
 
 #[derive(Debug)]
 struct Running {
@@ -50,7 +56,7 @@ impl Engine {
     #[must_use]
     pub fn new(store: Store) -> (Self, mpsc::Receiver<Feed>) {
         let (updates, receiver) = mpsc::channel(UPDATES);
-        (Self { store, tasks: HashMap::new(), updates }, receiver)
+        (Self { store, tasks: HashMap::new(), updates, handle: Handle::default() }, receiver)
     }
 
     /// Makes feeds of a configuration: those that run already are as they are in `present`, others
@@ -62,8 +68,8 @@ impl Engine {
             let running = self.tasks.get(&config.name).filter(|running| *running.config == *config);
             let known = present.iter().find(|feed| feed.config.name == config.name);
             if let (Some(running), Some(feed)) = (running, known) {
-                running.refresh().await;
-                prepared.feeds.push(feed.clone());
+                let now = running.refresh().await;
+                prepared.feeds.push(now.unwrap_or_else(|| feed.clone()));
                 continue;
             }
             let mut worker = Worker::new(Arc::new(config.clone()), self.store.clone());
@@ -77,7 +83,7 @@ impl Engine {
     }
 
     /// Lets run what was prepared, and ends what the configuration no longer has.
-    pub fn run(&mut self, configs: &[config::Feed], workers: Vec<Worker>) {
+    pub async fn run(&mut self, configs: &[config::Feed], workers: Vec<Worker>) {
         self.tasks.retain(|name, _| configs.iter().any(|config| config.name == *name));
         for worker in workers {
             let config = Arc::clone(&worker.feed().config);
@@ -86,6 +92,8 @@ impl Engine {
             // What ran under this name ends.
             self.tasks.insert(config.name.clone(), Running { config, wishes, task });
         }
+        let wishes = self.tasks.iter().map(|(name, running)| (name.clone(), running.wishes.clone()));
+        *self.handle.0.write().await = wishes.collect();
         self.store.retain(configs);
     }
 
@@ -99,11 +107,20 @@ impl Engine {
         }
     }
 
-    /// Has a feed read now. Returns false if there is none of this name.
+    /// Returns a handle for others.
     #[must_use]
-    pub fn refresh(&self, name: &str) -> bool {
-        let running = self.tasks.get(name);
-        running.is_some_and(|running| running.wishes.try_send(Wish::Refresh(None)).is_ok())
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
+    }
+}
+
+impl Handle {
+    /// Has a feed read now, and returns how it then is.
+    ///
+    /// # Errors
+    /// Says why it is not done.
+    pub async fn refresh(&self, name: &str) -> Result<Feed, String> {
+        self.wish(name, |reply| Wish::Refresh(Some(reply))).await
     }
 
     /// Puts the list of a feed in force that was held back; returns the feed as it then is.
@@ -111,22 +128,26 @@ impl Engine {
     /// # Errors
     /// Says why there is nothing to accept.
     pub async fn accept(&self, name: &str) -> Result<Feed, String> {
-        let running = self.tasks.get(name).ok_or("is no feed")?;
+        self.wish(name, Wish::Accept).await?
+    }
+
+    async fn wish<T>(&self, name: &str, wish: impl FnOnce(oneshot::Sender<T>) -> Wish) -> Result<T, String> {
+        let feed = self.0.read().await.get(name).cloned();
+        let feed = feed.ok_or_else(|| format!("`{name}` is no feed"))?;
         let (reply, answer) = oneshot::channel();
-        let busy = "is busy; try again";
-        running.wishes.try_send(Wish::Accept(reply)).map_err(|_| busy)?;
-        answer.await.map_err(|_| busy)?
+        let busy = || format!("`{name}` is being read; try again");
+        feed.try_send(wish(reply)).map_err(|_| busy())?;
+        answer.await.map_err(|_| busy())
     }
 }
 
 impl Running {
     /// Has the feed read, and waits for it if its source is on this host.
-    async fn refresh(&self) {
+    async fn refresh(&self) -> Option<Feed> {
         let (done, waits) = oneshot::channel();
         let local = matches!(self.config.source, config::Source::File(_));
-        if self.wishes.try_send(Wish::Refresh(local.then_some(done))).is_ok() && local {
-            _ = waits.await;
-        }
+        self.wishes.try_send(Wish::Refresh(local.then_some(done))).ok()?;
+        if local { waits.await.ok() } else { None }
     }
 }
 
@@ -168,11 +189,12 @@ async fn work(mut worker: Worker, mut wishes: mpsc::Receiver<Wish>, updates: mps
         if due {
             worker.refresh().await;
         }
+        // First: who takes the updates may be the one who waits.
+        if let Some(done) = done {
+            _ = done.send(worker.feed().clone());
+        }
         if updates.send(worker.feed().clone()).await.is_err() {
             return;
-        }
-        if let Some(done) = done {
-            _ = done.send(());
         }
         pause = worker.wait(SystemTime::now(), fastrand::f64());
     }

@@ -71,13 +71,20 @@ pub struct StoreError {
 #[derive(Clone, Debug)]
 pub struct Store {
     directory: PathBuf,
+    writes: bool,
 }
 
 impl Store {
     /// Returns the store below the state directory.
     #[must_use]
     pub fn new(state: &Path) -> Self {
-        Self { directory: state.join("feeds") }
+        Self { directory: state.join("feeds"), writes: true }
+    }
+
+    /// Returns the store as one that is only read.
+    #[must_use]
+    pub fn read_only(self) -> Self {
+        Self { writes: false, ..self }
     }
 
     /// Returns the last good list of a feed; nothing where there is none, or one of another source
@@ -100,6 +107,7 @@ impl Store {
             }
             Ok(None) => Ok(None),
             Err(Damage::Io(error)) => Err(failed(&path, "cannot be read", &error)),
+            Err(damage) if !self.writes => Err(StoreError { path, message: damage.to_string() }),
             Err(damage) => {
                 let aside = aside(&path);
                 let kept = match fs::rename(&path, &aside) {
@@ -117,6 +125,9 @@ impl Store {
     /// # Errors
     /// [`StoreError`] where the disk is full, for example; the one before is then still there.
     pub fn save(&self, feed: &config::Feed, saved: &Saved) -> Result<(), StoreError> {
+        if !self.writes {
+            return Ok(());
+        }
         let path = self.path(&feed.name);
         let meta = Meta { basis: basis(feed), validators: saved.validators.clone() };
         let body = layout::Body::new(&meta, &saved.content)
@@ -151,7 +162,7 @@ impl Store {
     /// [`StoreError`] where that cannot be written.
     pub fn confirm(&self, feed: &config::Feed, confirmed: SystemTime) -> Result<(), StoreError> {
         let path = self.path(&feed.name);
-        match self.written(&path) {
+        match self.written(&path).filter(|_| self.writes) {
             Some(written) => self.write_header(&path, &written.at(confirmed)),
             None => Ok(()),
         }

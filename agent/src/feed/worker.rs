@@ -6,7 +6,9 @@ use std::{
 };
 
 use super::{
-    Feed, Listing, Parsed, Reads, Refusal, State, format, guard,
+    Feed, Listing, Parsed, Reads, Refusal, State,
+    difference::Difference,
+    format, guard,
     ledger::Ledger,
     source::{FetchError, Fetched, Source},
     store::{Content, Saved, Store, Validators},
@@ -187,11 +189,18 @@ impl Worker {
         self.validators = validators;
         self.held = None;
         if changed {
-            self.feed.listing = listing;
+            self.set(listing);
         }
         self.confirm();
         self.save();
         changed
+    }
+
+    fn set(&mut self, listing: Listing) {
+        let difference = Difference::between(&self.feed.listing.entries, &listing.entries);
+        self.feed.state.added = difference.added.len();
+        self.feed.state.removed = difference.removed.len();
+        self.feed.listing = listing;
     }
 
     /// Puts the list in force that was refused.
@@ -216,7 +225,7 @@ impl Worker {
         ledger.forget(SystemTime::now());
         let listing = ledger.listing();
         if self.feed.listing != listing {
-            self.feed.listing = listing;
+            self.set(listing);
         }
         self.ledger = Some(ledger);
     }

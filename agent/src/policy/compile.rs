@@ -3,6 +3,11 @@
 //! What is written is the generation that is not in force; the caller publishes it when all of it
 //! has been written, and not at all where this fails.
 
+/// What has changed into lines.
+mod rewrite;
+
+pub use rewrite::rewrite;
+
 use std::collections::HashMap;
 
 use weir_common::{
@@ -137,6 +142,13 @@ pub fn grown(sizes: Sizes, demand: Demand) -> Sizes {
     }
 }
 
+/// What a generation was written with, by which its entries are found again.
+#[derive(Clone, Debug)]
+pub struct Written {
+    header: control::Policy,
+    v6_lengths: v6::Lengths,
+}
+
 /// Writes `policy`, whose lists are `merged` with numbers from `classes`, as `generation`.
 ///
 /// # Errors
@@ -149,21 +161,33 @@ pub fn write(
     policy: &Policy,
     merged: &Merged,
     classes: &Classes,
-) -> Result<(), CompileError> {
-    let mut header = control::Policy {
-        shadow: policy.shadow,
-        malformed: policy.malformed,
+) -> Result<Written, CompileError> {
+    let header = control::Policy {
         v4_bits: sizes.v4_bits,
         v6_bits: sizes.v6_bits,
-        v6_lengths: 0,
         seed,
+        ..control::Policy::default()
     };
+    let mut written = Written { header, v6_lengths: v6_lengths(merged) };
     write_v4(memory, generation, &header, merged).map_err(|full| error(full, "ipv4", merged, sizes))?;
-    write_v6(memory, generation, &mut header, merged).map_err(|full| error(full, "ipv6", merged, sizes))?;
+    write_v6(memory, generation, &mut written, merged).map_err(|full| error(full, "ipv6", merged, sizes))?;
+    write_rest(memory, generation, &mut written.header, policy, classes);
+    Ok(written)
+}
+
+/// Writes what is not in the tables of prefixes.
+fn write_rest(
+    memory: &impl Memory,
+    generation: u32,
+    header: &mut control::Policy,
+    policy: &Policy,
+    classes: &Classes,
+) {
     write_classes(memory, generation, classes);
     write_limits(memory, generation, policy);
+    header.shadow = policy.shadow;
+    header.malformed = policy.malformed;
     header.store(memory, generation);
-    Ok(())
 }
 
 fn error(full: Full, family: &'static str, merged: &Merged, sizes: Sizes) -> CompileError {
@@ -188,17 +212,17 @@ fn write_v4(
 fn write_v6(
     memory: &impl Memory,
     generation: u32,
-    header: &mut control::Policy,
+    written: &mut Written,
     merged: &Merged,
 ) -> Result<(), Full> {
+    let Written { header, v6_lengths } = written;
     v6::clear(memory, generation, header);
-    let lengths = v6_lengths(merged);
     for (entry, network, length) in v6_prefixes(merged) {
-        for (network, length) in lengths.expand(network, length) {
+        for (network, length) in v6_lengths.expand(network, length) {
             v6::insert(memory, generation, header, network, length, entry.class)?;
         }
     }
-    header.v6_lengths = v6::set_lengths(memory, generation, &lengths);
+    header.v6_lengths = v6::set_lengths(memory, generation, v6_lengths);
     Ok(())
 }
 
@@ -275,7 +299,7 @@ mod tests {
     use super::*;
     use crate::{
         config::Config,
-        feed::{Entries, Feed},
+        feed::{Entries, Feed, Listing},
         policy::{limits::LimitNumbers, merge},
     };
 
@@ -287,11 +311,12 @@ feeds: [{name: bad, path: /bad, action: drop}]
     fn put(heap: &Heap, generation: u32, v4: Vec<(u32, u8)>) -> Result<(), CompileError> {
         let config = Config::parse(Path::new("test.yaml"), CONFIG).unwrap();
         let entries = Arc::new(Entries { v4, v6: Vec::new() });
-        let feeds = [Feed { entries, ..Feed::new(config.feeds[0].clone()) }];
+        let listing = Listing { entries, ..Listing::default() };
+        let feeds = [Feed { listing, ..Feed::new(config.feeds[0].clone()) }];
         let policy = Policy::new(&config, &feeds, &[], &mut LimitNumbers::default());
         let mut classes = Classes::default();
         let merged = merge::merge(&policy.lists, &mut classes).unwrap();
-        write(heap, generation, SIZES, Seed(3, 5), &policy, &merged, &classes)
+        write(heap, generation, SIZES, Seed(3, 5), &policy, &merged, &classes).map(drop)
     }
 
     #[test]

@@ -25,6 +25,19 @@ pub trait Network: Copy + Ord {
 
     /// Returns true if the prefix `self`/`length` covers `other`.
     fn covers(self, length: u8, other: Self) -> bool;
+
+    /// Length of the prefixes into which the address space is cut where lists change.
+    const REGION_LENGTH: u8;
+
+    /// Returns the number of the one that it is in.
+    fn region(self) -> u64;
+
+    /// Returns the number of the mark of a region in a sieve. Regions that follow each other share
+    /// one or have numbers that follow each other.
+    fn marks(region: u64) -> u64;
+
+    /// Returns the place of a mark, below 2^20.
+    fn mark(number: u64) -> usize;
 }
 
 /// Bits of a list's number in a tagged IPv4 network.
@@ -46,6 +59,21 @@ impl Network for u32 {
     fn covers(self, length: u8, other: Self) -> bool {
         weir_common::addr::network_v4(other, u32::from(length)) == self
     }
+
+    const REGION_LENGTH: u8 = weir_common::table::v4::BLOCK_LENGTH;
+
+    fn region(self) -> u64 {
+        u64::from(self) >> (32 - Self::REGION_LENGTH)
+    }
+
+    fn marks(region: u64) -> u64 {
+        region
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "20 bits")]
+    fn mark(number: u64) -> usize {
+        number as usize
+    }
 }
 
 impl Network for V6 {
@@ -61,6 +89,22 @@ impl Network for V6 {
 
     fn covers(self, length: u8, other: Self) -> bool {
         other.network(u32::from(length)) == self
+    }
+
+    const REGION_LENGTH: u8 = 48;
+
+    fn region(self) -> u64 {
+        self.high >> 16
+    }
+
+    /// By /32, which are few enough to be counted one by one.
+    fn marks(region: u64) -> u64 {
+        region >> 16
+    }
+
+    fn mark(number: u64) -> usize {
+        // Neighbours far apart, by the golden ratio.
+        (number.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 44) as usize
     }
 }
 
@@ -90,25 +134,30 @@ pub struct Merged {
 /// [`TooManyClasses`] where they overlap in too many ways.
 pub fn merge(lists: &[List], classes: &mut Classes) -> Result<Merged, TooManyClasses> {
     let mut sets = Sets::new(lists, classes);
-    let v4 = merge_family(lists.iter().map(|list| list.entries.v4.as_slice()), &mut sets)?;
-    let v6 = merge_family(lists.iter().map(|list| list.entries.v6.as_slice()), &mut sets)?;
+    let v4 = merge_family(&tagged(lists.iter().map(|list| list.entries.v4.as_slice())), &mut sets)?;
+    let v6 = merge_family(&tagged(lists.iter().map(|list| list.entries.v6.as_slice())), &mut sets)?;
     Ok(Merged { v4, v6 })
 }
 
-fn merge_family<'a, N: Network + 'a>(
-    lists: impl Iterator<Item = &'a [(N, u8)]> + Clone,
-    sets: &mut Sets<'_>,
-) -> Result<Vec<Entry<N>>, TooManyClasses> {
-    let total = lists.clone().map(<[_]>::len).sum();
-    let mut tagged: Vec<N::Tagged> = Vec::with_capacity(total);
+/// Returns all entries of lists, tagged and sorted.
+fn tagged<'a, N: Network + 'a>(lists: impl Iterator<Item = &'a [(N, u8)]> + Clone) -> Vec<N::Tagged> {
+    let mut tagged = Vec::with_capacity(lists.clone().map(<[_]>::len).sum());
     for (list, entries) in (0..).zip(lists) {
         tagged.extend(entries.iter().map(|&(network, length)| network.tag(length, list)));
     }
     tagged.sort_unstable();
-    let mut merged: Vec<Entry<N>> = Vec::with_capacity(total);
+    tagged
+}
+
+/// Merges entries that are tagged and sorted.
+pub(super) fn merge_family<N: Network>(
+    tagged: &[N::Tagged],
+    sets: &mut Sets<'_>,
+) -> Result<Vec<Entry<N>>, TooManyClasses> {
+    let mut merged: Vec<Entry<N>> = Vec::with_capacity(tagged.len());
     // The prefixes that cover the present one, widest first, with the set of lists of each.
     let mut covering: Vec<(N, u8, SetId)> = Vec::new();
-    let mut rest = tagged.as_slice();
+    let mut rest = tagged;
     while let Some(&first) = rest.first() {
         let (network, length, _) = N::untag(first);
         while covering.last().is_some_and(|&(outer, outer_length, _)| !outer.covers(outer_length, network)) {
@@ -135,7 +184,7 @@ fn merge_family<'a, N: Network + 'a>(
 type SetId = u32;
 
 /// Sets of lists, each known by a number.
-struct Sets<'a> {
+pub(super) struct Sets<'a> {
     lists: &'a [List],
     classes: &'a mut Classes,
     members: Vec<Vec<u32>>,
@@ -149,7 +198,7 @@ struct Sets<'a> {
 impl<'a> Sets<'a> {
     const EMPTY: SetId = 0;
 
-    fn new(lists: &'a [List], classes: &'a mut Classes) -> Self {
+    pub(super) fn new(lists: &'a [List], classes: &'a mut Classes) -> Self {
         Self {
             lists,
             classes,

@@ -56,12 +56,47 @@ pub(super) fn grouped(
 #[must_use]
 pub fn conflicts(lists: &[List], protected: &[(Protected, IpNet)]) -> Vec<Conflicts> {
     let held = |list: &&List| matches!(list.origin, Origin::Feed(_)) && list.action != Action::Allow;
-    lists.iter().filter(held).filter_map(|list| conflicts_of(list, protected)).collect()
+    let sieve = Sieve::of(protected);
+    lists.iter().filter(held).filter_map(|list| conflicts_of(list, protected, &sieve)).collect()
 }
 
-fn conflicts_of(list: &List, protected: &[(Protected, IpNet)]) -> Option<Conflicts> {
+/// A bit for each /16 of IPv4 that meets something protected: lists are long, and nearly all of their
+/// entries are nowhere near.
+struct Sieve(Vec<u64>);
+
+impl Sieve {
+    const LENGTH: u8 = 16;
+
+    fn of(protected: &[(Protected, IpNet)]) -> Self {
+        let mut bits = vec![0; 1 << (Self::LENGTH - 6)];
+        for (_, prefix) in protected {
+            // Of any length that `meets` takes it for, also where it is v4-mapped.
+            if let Address::V4(network) = Address::from(prefix.addr()) {
+                let length = prefix.prefix_len().min(Self::LENGTH);
+                let (network, wider) = (network_v4(network, length.into()), Self::LENGTH - length);
+                for number in (network >> 16)..(network >> 16) + (1 << wider) {
+                    bits[number as usize >> 6] |= 1 << (number & 63);
+                }
+            }
+        }
+        Self(bits)
+    }
+
+    /// Returns false if an entry certainly meets nothing protected.
+    fn lets_through(&self, network: Address, length: u8) -> bool {
+        match network {
+            Address::V4(bits) if length >= Self::LENGTH => {
+                self.0[bits as usize >> 22] >> (bits >> 16 & 63) & 1 != 0
+            }
+            Address::V4(_) | Address::V6(_) => true,
+        }
+    }
+}
+
+fn conflicts_of(list: &List, protected: &[(Protected, IpNet)], sieve: &Sieve) -> Option<Conflicts> {
     let mut told = Conflicts { list: list.origin.clone(), entries: 0, first: Vec::new() };
-    for (network, length) in list.prefixes() {
+    let near = list.prefixes().filter(|&(network, length)| sieve.lets_through(network, length));
+    for (network, length) in near {
         let Some((what, prefix)) = protected.iter().find(|(_, prefix)| meets(network, length, prefix)) else {
             continue;
         };
@@ -159,6 +194,25 @@ mod tests {
             ("fe80::1/128".to_owned(), "link-local"),
         ];
         assert_eq!(entries, want);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn the_sieve_lets_through_what_meets(
+            entry in (0u32..1 << 20, 0u8..=32), other in (0u32..1 << 20, 0u8..=32), mapped: bool,
+        ) {
+            // Some /16s, with the lower bits at their ends.
+            let address = |bits: u32| 0x0a00_0000 | (bits & 0xf) << 16 | (bits >> 4);
+            let (network, length) = (network_v4(address(entry.0), entry.1.into()), entry.1);
+            let v4 = std::net::Ipv4Addr::from_bits(address(other.0));
+            let prefix = if mapped {
+                IpNet::new(v4.to_ipv6_mapped().into(), 96 + other.1).unwrap()
+            } else {
+                IpNet::new(v4.into(), other.1).unwrap()
+            };
+            let (network, sieve) = (Address::V4(network), Sieve::of(&[(Protected::Own, prefix)]));
+            proptest::prop_assert!(!meets(network, length, &prefix) || sieve.lets_through(network, length));
+        }
     }
 
     #[test]

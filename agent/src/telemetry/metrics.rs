@@ -211,15 +211,34 @@ impl Page {
         let entries = self.gauge("weir_feed_entries", "Entries of a feed in force.", &["feed", "family"])?;
         let left_out =
             self.gauge("weir_feed_rejected", "Lines of a feed that were left out.", &["feed", "cause"])?;
-        let held = self.gauge("weir_feed_held", "1 if the newest list of a feed was refused.", &["feed"])?;
+        let held = self.gauge(
+            "weir_feed_held",
+            "1 if the newest list of a feed is not in force, by cause.",
+            &["feed", "cause"],
+        )?;
         let success = self.gauge(
             "weir_feed_last_success_timestamp_seconds",
-            "When a feed was last read well.",
+            "When the list of a feed was last confirmed.",
+            &["feed"],
+        )?;
+        let changed = self.gauge(
+            "weir_feed_changed_entries",
+            "Entries that came with the last change of a list, and that went.",
+            &["feed", "change"],
+        )?;
+        let took = self.gauge(
+            "weir_feed_read_milliseconds",
+            "How long the last try to read a list took.",
+            &["feed"],
+        )?;
+        let expired = self.gauge(
+            "weir_feed_expired",
+            "1 if a list is no longer in force, since it was not confirmed within its ttl.",
             &["feed"],
         )?;
         let reads = self.counter(
             "weir_feed_reads_total",
-            "Lists read since the agent started.",
+            "Tries to read a list since the agent started.",
             &["feed", "result"],
         )?;
         let packets = self.counter(
@@ -231,12 +250,30 @@ impl Page {
             let name = feed.name.as_str();
             entries.with_label_values(&[name, "ipv4"]).set(gauge(feed.ipv4));
             entries.with_label_values(&[name, "ipv6"]).set(gauge(feed.ipv6));
-            left_out.with_label_values(&[name, "format"]).set(gauge(feed.rejected));
-            left_out.with_label_values(&[name, "too_wide"]).set(gauge(feed.too_wide));
-            held.with_label_values(&[name]).set(i64::from(feed.held.is_some()));
+            let state = &feed.state;
+            for (cause, count) in [
+                ("format", state.rejected.lines),
+                ("too_wide", state.rejected.too_wide),
+                ("unselected", state.rejected.unselected),
+            ] {
+                left_out.with_label_values(&[name, cause]).set(gauge(count));
+            }
+            // A feed without trouble has a row too, so that an alert can be written for it.
+            let cause = state.refusal.as_ref().map_or("none", |refusal| refusal.cause.as_str());
+            held.with_label_values(&[name, cause]).set(i64::from(state.refusal.is_some()));
             success.with_label_values(&[name]).set(feed.last_success.unwrap_or(0).cast_signed());
-            reads.with_label_values(&[name, "ok"]).inc_by(feed.reads_ok);
-            reads.with_label_values(&[name, "refused"]).inc_by(feed.reads_refused);
+            changed.with_label_values(&[name, "added"]).set(gauge(state.added));
+            changed.with_label_values(&[name, "removed"]).set(gauge(state.removed));
+            took.with_label_values(&[name]).set(i64::try_from(state.milliseconds).unwrap_or(i64::MAX));
+            expired.with_label_values(&[name]).set(i64::from(state.expired));
+            for (result, count) in [
+                ("ok", state.reads.ok),
+                ("unchanged", state.reads.unchanged),
+                ("refused", state.reads.refused),
+                ("failed", state.reads.failed),
+            ] {
+                reads.with_label_values(&[name, result]).inc_by(count);
+            }
             for outcome in Outcome::ALL {
                 let count = feed_count(counters, &record.classes, name, outcome)?;
                 packets.with_label_values(&[name, outcome.as_str()]).inc_by(count.packets);

@@ -10,7 +10,10 @@
 /// A whole table at once.
 #[cfg(any(test, feature = "std"))]
 mod fill;
+/// Part of a table in place of what stood there.
+mod edit;
 
+pub use edit::{BLOCK_LENGTH, rewrite};
 #[cfg(any(test, feature = "std"))]
 pub use fill::fill;
 
@@ -20,7 +23,7 @@ use crate::{
     keyed,
     line::{Line, Memory},
     map::{Map, V4_ROOT_LINES, V4_SPILL_LINES, V4_WIDE_LINES},
-    table::Full,
+    table::{Full, is_free},
 };
 
 /// What the root says of a /24.
@@ -222,11 +225,22 @@ fn mark_host(memory: &impl Memory, generation: u32, address: u32) -> Result<(), 
 
 fn insert_wide(memory: &impl Memory, generation: u32, address: u32, class: ClassId) -> Result<(), Full> {
     const ALL_WHOLE: u64 = 0xaaaa_aaaa;
+    set_block(memory, generation, address, ALL_WHOLE, class)
+}
+
+/// Writes what the root says of the sixteen /24s of a /20, and the class of the /20.
+fn set_block(
+    memory: &impl Memory,
+    generation: u32,
+    address: u32,
+    states: u64,
+    class: ClassId,
+) -> Result<(), Full> {
     let root = memory.line(Map::V4Root, generation * V4_ROOT_LINES + (address >> 16)).ok_or(Full::Memory)?;
     let wide = memory.line(Map::V4Wide, generation * V4_WIDE_LINES + (address >> 17)).ok_or(Full::Memory)?;
     // Sixteen /24s are half a word.
     let (word, shift) = (root.word(address >> 13 & 7), (address >> 12 & 1) * 32);
-    word.store(word.load() & !(0xffff_ffff << shift) | ALL_WHOLE << shift);
+    word.store(word.load() & !(0xffff_ffff << shift) | states << shift);
     wide.set_half(address >> 12, class);
     Ok(())
 }
@@ -253,7 +267,7 @@ fn insert_placed(
         let both = word.load();
         for shift in [0, 32] {
             let held = both >> shift & 0xffff_ffff;
-            if held == 0 || held >> 16 == remainder {
+            if is_free(held) || held >> 16 == remainder {
                 let new = remainder << 16 | u64::from(class);
                 word.store(both & !(0xffff_ffff << shift) | new << shift);
                 return Ok(());

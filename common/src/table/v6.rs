@@ -24,7 +24,7 @@ use crate::{
     keyed,
     line::{Line, Memory, WORDS, Word},
     map::{Map, V6_FILTER_LINES},
-    table::Full,
+    table::{Full, is_free},
 };
 
 /// A prefix this long or longer has all its /32s in the filter; shorter ones are always looked for.
@@ -186,11 +186,11 @@ pub fn insert(
     let line = |index| place(memory, generation, policy, index).ok_or(Full::Memory);
     let lines = [line(own)?, line(other(own, tag))?];
     let mut entry = tag << 16 | u64::from(class);
-    if let Some(word) = lines.iter().find_map(|line| slot(line, |held| held != 0 && held >> 16 == tag)) {
+    if let Some(word) = lines.iter().find_map(|line| slot(line, |held| !is_free(held) && held >> 16 == tag)) {
         word.store(entry);
         return Ok(());
     }
-    if let Some(word) = lines.iter().find_map(|line| slot(line, |held| held == 0)) {
+    if let Some(word) = lines.iter().find_map(|line| slot(line, is_free)) {
         word.store(entry);
         return Ok(());
     }
@@ -202,7 +202,7 @@ pub fn insert(
         *from = index;
         entry = exchange(line(index)?.word(step), entry);
         index = other(index, entry >> 16);
-        if let Some(word) = slot(line(index)?, |held| held == 0) {
+        if let Some(word) = slot(line(index)?, is_free) {
             word.store(entry);
             return Ok(());
         }
@@ -213,6 +213,37 @@ pub fn insert(
     }
     Err(Full::Lines)
 }
+
+/// Removes the entry of exactly this prefix from `generation`, which must not be in force, if it is
+/// there. The filter keeps its bits, which costs time alone.
+///
+/// # Errors
+/// [`Full::Memory`] where the maps are smaller than the policy says.
+pub fn remove(
+    memory: &impl Memory,
+    generation: u32,
+    policy: &Policy,
+    network: V6,
+    length: u32,
+) -> Result<(), Full> {
+    let hash = keyed::hash(policy.seed, network.high, network.low, u64::from(length));
+    let (own, tag) = (hash as u32, hash >> 16);
+    for index in [own, other(own, tag)] {
+        let line = place(memory, generation, policy, index).ok_or(Full::Memory)?;
+        let taken = (0..WORDS as u32).take_while(|n| !is_free(line.word(*n).load())).count() as u32;
+        if let Some(found) = (0..taken).find(|n| line.word(*n).load() >> 16 == tag) {
+            let last = taken - 1;
+            line.word(found).store(line.word(last).load());
+            // What once found the line full is still looked for in its other line.
+            line.word(last).store(if taken == WORDS as u32 { MARK } else { 0 });
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
+/// What the last word of a line holds when nothing is there any more.
+const MARK: u64 = 1 << 16;
 
 /// Returns the first word of `line` whose value is as wanted.
 fn slot(line: &Line, wanted: impl Fn(u64) -> bool) -> Option<&Word> {

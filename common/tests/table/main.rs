@@ -6,6 +6,7 @@
     reason = "addresses and classes are cut from wider random numbers"
 )]
 
+mod edit;
 mod large;
 mod oracle;
 #[path = "../support/random.rs"]

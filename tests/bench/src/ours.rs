@@ -11,13 +11,14 @@ use aya_obj::programs::xdp::XdpAttachType;
 use weir::{
     config::Config,
     datapath::{Datapath, Pins},
-    feed::{Entries, Feed},
+    feed::{Entries, Feed, Listing},
     policy::{
         Policy,
         classes::Classes,
         compile::{self, Demand},
+        generations::{Delta, InForce, Next, Way},
         limits::LimitNumbers,
-        merge::{self, Merged},
+        merge::Merged,
     },
 };
 use weir_common::map::{Map, Sizes};
@@ -72,11 +73,21 @@ pub(crate) struct Made {
     pub(crate) policy: Policy,
     pub(crate) merged: Merged,
     pub(crate) classes: Classes,
+    delta: Option<Delta>,
 }
 
 impl Made {
     /// Makes a policy of one list that drops, and a limit, by the code of the agent.
     pub(crate) fn new(entries: Arc<Entries>, limit: Option<Limit>) -> Result<Self> {
+        Self::after(None, entries, limit)
+    }
+
+    /// The same, of what is different from what is in force.
+    pub(crate) fn after(
+        before: Option<&InForce>,
+        entries: Arc<Entries>,
+        limit: Option<Limit>,
+    ) -> Result<Self> {
         let text = format!(
             "enforce: enforce\ninterfaces: [{{name: eth0}}]\nservices: [{{name: https, ports: [{PORT}/udp]}}]\n\
              feeds: [{{name: list, path: /list, action: drop}}]\n{}",
@@ -84,11 +95,17 @@ impl Made {
         );
         let config = Config::parse(Path::new("bench.yaml"), &text)?;
         let feed = config.feeds.first().cloned().context("a configuration without its feed")?;
-        let feeds = [Feed { entries, ..Feed::new(feed) }];
+        let listing = Listing { entries, ..Listing::default() };
+        let feeds = [Feed { listing, ..Feed::new(feed) }];
         let policy = Policy::new(&config, &feeds, &[], &mut LimitNumbers::default());
         let mut classes = Classes::default();
-        let merged = merge::merge(&policy.lists, &mut classes)?;
-        Ok(Self { policy, merged, classes })
+        let (merged, delta) = InForce::merge(before, &policy.lists, &mut classes)?;
+        Ok(Self { policy, merged, classes, delta })
+    }
+
+    /// Returns it as what is in force.
+    pub(crate) fn published(self, publication: u64) -> InForce {
+        InForce { publication, lists: self.policy.lists, merged: self.merged }
     }
 
     /// Returns the sizes that the agent would choose, with 2^`limiter_bits` lines of buckets.
@@ -109,9 +126,16 @@ impl Ours {
         let pins = Pins::new(Path::new(BPFFS));
         pins.create()?;
         let lock = pins.lock()?;
-        let mut datapath = Datapath::open(&pins, lock, made.sizes(limiter_bits), EVENTS_PER_SECOND)?;
-        datapath.publish(&made.policy, &made.merged, &made.classes)?;
-        Ok(Self { datapath, pins })
+        let datapath = Datapath::open(&pins, lock, made.sizes(limiter_bits), EVENTS_PER_SECOND)?;
+        let mut ours = Self { datapath, pins };
+        ours.publish(made)?;
+        Ok(ours)
+    }
+
+    /// Puts a policy in force. Returns the number of the publication, and how it was written.
+    pub(crate) fn publish(&mut self, made: &Made) -> Result<(u64, Way)> {
+        let Made { policy, merged, classes, delta } = made;
+        Ok(self.datapath.publish(&Next { policy, merged, classes, delta: delta.as_ref() })?)
     }
 
     /// Returns the pinned program.

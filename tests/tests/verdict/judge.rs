@@ -8,8 +8,8 @@ use aya_obj::programs::XdpAttachType;
 use weir::{
     config::Config,
     datapath::{Datapath, Pins, clock, counters::Counters, memory::Mapped},
-    feed::{Feed, plain},
-    policy::{Policy, Protected, classes::Classes, compile, limits::LimitNumbers, merge},
+    feed::{Feed, Listing, format::plain},
+    policy::{Policy, Protected, classes::Classes, compile, generations::Next, limits::LimitNumbers, merge},
 };
 pub(crate) use weir_common::counter::Outcome;
 use weir_common::{
@@ -75,7 +75,8 @@ fn compile(setting: Setting) -> Compiled {
         .iter()
         .map(|feed| {
             let list = plain::parse(Setting::list(&feed.name).as_bytes());
-            Feed { entries: list.entries.into(), ..Feed::new(feed.clone()) }
+            let listing = Listing { entries: list.entries.into(), ..Listing::default() };
+            Feed { listing, ..Feed::new(feed.clone()) }
         })
         .collect();
     let mut classes = Classes::default();
@@ -150,7 +151,7 @@ impl Kernel {
         let pins = Pins::new(Path::new("/sys/fs/bpf"));
         pins.create()?;
         let mut datapath = Datapath::open(&pins, pins.lock()?, SIZES, 8)?;
-        datapath.publish(&policy, &merged, &classes)?;
+        datapath.publish(&Next { policy: &policy, merged: &merged, classes: &classes, delta: None })?;
         let memory = Mapped::open(&pins)?;
         let seed = Global::load(&memory).context("settings")?.seed;
         rules::set(&memory, seed, clock::now_us(&memory));

@@ -7,7 +7,7 @@ use serde_saphyr::Location;
 use super::check::Check;
 use crate::{
     config::{
-        Auth, Bgp, Bytes, Consensus, Crowdsec, Feed, Format, Guards, Http, Lasts, Select, Source, Taxii,
+        Auth, Bgp, Bytes, Consensus, Crowdsec, Feed, Guards, Http, Lasts, Select, Source, Taxii,
         raw::{self, Text},
     },
     feed::{

@@ -61,6 +61,12 @@ impl Lengths {
         self.0.get(length as usize).map_or(0, |length| u32::from(*length))
     }
 
+    /// Returns true if no entry is expanded.
+    #[must_use]
+    pub fn are_exact(&self) -> bool {
+        (0..).zip(&self.0).all(|(length, stored)| *stored == 0 || *stored == length)
+    }
+
     /// Returns the prefixes, all of the length under which they stand, that are `network`/`length`.
     pub fn expand(&self, network: V6, length: u32) -> impl Iterator<Item = (V6, u32)> + use<> {
         let stored = self.stored(length).max(length);

@@ -137,7 +137,7 @@ impl World {
         let made = Made::new(Arc::clone(&self.entries), Some(kind.limit))?;
         {
             let mut ours = self.datapath.lock().unwrap_or_else(PoisonError::into_inner);
-            ours.datapath.publish(&made.policy, &made.merged, &made.classes)?;
+            ours.publish(&made)?;
         }
         for name in kind.others {
             self.set_up(name, kind);

@@ -1,14 +1,20 @@
 //! What gets through while agents and tables change: `upgrade.*`. All of it must be nothing.
 
 use std::{
+    collections::BTreeSet,
     net::IpAddr,
     path::Path,
+    sync::Arc,
     sync::atomic::{AtomicBool, Ordering::Relaxed},
     thread,
 };
 
 use anyhow::{Context as _, Result, anyhow, ensure};
-use weir::datapath::Pins;
+use weir::{
+    datapath::Pins,
+    feed::Entries,
+    policy::generations::{InForce, Way},
+};
 use weir_bench_ebpf::source::{Choice, List, Orders};
 use weir_common::counter::Outcome;
 use weir_tests::{
@@ -98,14 +104,15 @@ fn leak(settings: &Settings) -> Result<Finding> {
         .noting(format!("of {sent} frames of listed sources, while agents were killed, stopped and started")))
 }
 
-/// Tables are swapped while packets are judged; a verdict that is not the one that both policies
-/// have is wrong.
+/// Tables are swapped while packets are judged, half of the times in part; a verdict that is not the
+/// one that all policies have is wrong.
 fn swap(settings: &Settings, case: &str, choice: Choice, wrong: Outcome) -> Result<Finding> {
     let swaps = if settings.quick { 5 } else { 50 };
     Pins::new(Path::new(BPFFS)).remove()?;
     let list = List::of(settings.prefixes);
-    let made = Made::new(data::entries(list, 0), None)?;
-    let mut ours = Ours::new(&made, 17)?;
+    let entries = data::entries(list, 0);
+    let lists = [Arc::new(cut(&entries)), entries];
+    let mut ours = Ours::new(&Made::new(Arc::clone(&lists[1]), None)?, 17)?;
     let mut driver = Driver::new(&ours.program()?)?;
     driver.order(Orders { choice: choice as u64, list, ..Orders::default() }, 1)?;
     let stop = AtomicBool::new(false);
@@ -118,11 +125,12 @@ fn swap(settings: &Settings, case: &str, choice: Choice, wrong: Outcome) -> Resu
             }
             anyhow::Ok(())
         });
-        let swapped = (0..swaps)
-            .try_for_each(|_| ours.datapath.publish(&made.policy, &made.merged, &made.classes).map(drop));
+        let swapped = swap_tables(&mut ours, &lists, swaps);
         stop.store(true, Relaxed);
         judging.join().map_err(|_panic| anyhow!("the sender panicked"))??;
-        anyhow::Ok(swapped?)
+        let changes = swapped?;
+        ensure!(changes >= swaps / 2, "{changes} of {swaps} tables were swapped in part");
+        anyhow::Ok(())
     })?;
     let rows = ours.datapath.counters()?.packets(&[0]).context("read the counters")?;
     let count = |outcome| -> u64 {
@@ -133,7 +141,36 @@ fn swap(settings: &Settings, case: &str, choice: Choice, wrong: Outcome) -> Resu
         .aiming("P5", None, Bound::AtMost(0.0))
         .measured_times(swaps)
         .noting(format!(
-            "of {}, while {swaps} tables were swapped",
+            "of {}, while {swaps} tables were swapped, half of them in part",
             count(Outcome::Pass) + count(Outcome::Drop)
         )))
+}
+
+/// Swaps tables; returns how often in part.
+fn swap_tables(ours: &mut Ours, lists: &[Arc<Entries>; 2], swaps: usize) -> Result<usize> {
+    let mut changes = 0;
+    let mut before: Option<InForce> = None;
+    for (swap, entries) in (0..swaps).zip(lists.iter().cycle()) {
+        // From the middle on what is different from the one before, which is known from then on.
+        let known = before.as_ref().filter(|_| swap + 2 >= swaps / 2);
+        let made = Made::after(known, Arc::clone(entries), None)?;
+        let (publication, way) = ours.publish(&made)?;
+        changes += usize::from(way == Way::Change);
+        before = Some(made.published(publication));
+    }
+    Ok(changes)
+}
+
+/// Returns a list that covers the same addresses, with some of its prefixes cut into halves.
+fn cut(entries: &Entries) -> Entries {
+    let networks = entries.v4.iter().enumerate().filter(|(_, (_, length))| *length < 32);
+    let cut: BTreeSet<usize> =
+        networks.map(|(place, _)| place).step_by(entries.v4.len() / 1000 + 1).collect();
+    let halves = |(place, &(network, length)): (usize, &(u32, u8))| {
+        let other = network | 1 << (31 - u32::from(length.min(31)));
+        let halves = cut.contains(&place);
+        let first = (network, length + u8::from(halves));
+        [first].into_iter().chain(halves.then_some((other, length + 1)))
+    };
+    Entries { v4: entries.v4.iter().enumerate().flat_map(halves).collect(), v6: entries.v6.clone() }
 }

@@ -78,7 +78,7 @@ pub(super) fn run(settings: &Settings) -> Result<Vec<Finding>> {
     let mut findings = Vec::new();
     for kind in &KINDS {
         let made = Made::new(entries.clone(), Some(kind.limit))?;
-        ours.datapath.publish(&made.policy, &made.merged, &made.classes)?;
+        ours.publish(&made)?;
         textbook.limit(kind.limit)?;
         findings.push(measure(settings, kind, list, &ours, &mut textbook)?);
     }

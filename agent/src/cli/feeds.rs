@@ -1,0 +1,108 @@
+//! `weir feeds`: how lists are, and what can be done about one.
+
+use std::path::Path;
+
+use clap::Subcommand;
+use hyper::Method;
+use serde::Serialize;
+
+use super::{CliError, Output};
+use crate::{
+    api::feeds::View,
+    client::Client,
+    datapath::Pins,
+    feed::catalogue::{self, Known},
+    output::{self, Format, table},
+    record::{self, FeedRecord},
+    status,
+};
+
+/// The body of a request that has none.
+const NOTHING: Option<&()> = None;
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Feeds {
+    /// Show all feeds in force: the default.
+    List {
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Put the list of a feed in force that was held back.
+    Accept {
+        /// The feed.
+        name: String,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Read the list of a feed now.
+    Refresh {
+        /// The feed.
+        name: String,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Show feeds that are known by name, for `known` in the configuration.
+    Catalogue {
+        #[command(flatten)]
+        output: Output,
+    },
+}
+
+#[derive(Serialize)]
+struct All {
+    feeds: Vec<FeedRecord>,
+}
+
+impl Feeds {
+    pub(super) fn run(self, pins: &Pins, state: &Path, socket: &Path) -> Result<(), CliError> {
+        match self {
+            Self::List { output } => list(pins, state, output.output),
+            Self::Accept { name, output } => act(socket, &name, "accept", output.output),
+            Self::Refresh { name, output } => act(socket, &name, "refresh", output.output),
+            Self::Catalogue { output } => {
+                output::print(output.output, &catalogue::ALL, |all| catalogue_text(all));
+                Ok(())
+            }
+        }
+    }
+}
+
+fn list(pins: &Pins, state: &Path, format: Format) -> Result<(), CliError> {
+    let feeds = status::read(pins, state)?.feeds;
+    output::print(format, &All { feeds }, |all| text(&all.feeds));
+    Ok(())
+}
+
+fn act(socket: &Path, name: &str, what: &str, format: Format) -> Result<(), CliError> {
+    let path = format!("/v1/feeds/{name}/{what}");
+    let view: View = Client::connect(socket)?.call(Method::POST, &path, NOTHING)?;
+    output::print(format, &view, |view| text(std::slice::from_ref(&view.feed)));
+    Ok(())
+}
+
+fn text(feeds: &[FeedRecord]) -> String {
+    let rows = feeds.iter().map(|feed| {
+        let age = feed.last_success.and_then(|at| record::time(at).elapsed().ok());
+        let age = age.map_or_else(|| "never".to_owned(), |age| {
+            humantime::format_duration(std::time::Duration::from_secs(age.as_secs())).to_string()
+        });
+        vec![
+            feed.name.clone(),
+            feed.source.clone(),
+            feed.ipv4.to_string(),
+            feed.ipv6.to_string(),
+            format!("+{} -{}", feed.state.added, feed.state.removed),
+            age,
+            feed.health(),
+        ]
+    });
+    table(&["FEED", "SOURCE", "IPV4", "IPV6", "CHANGED", "AGE", "STATE"], rows)
+}
+
+fn catalogue_text(all: &[Known]) -> String {
+    let rows = all.iter().map(|known| {
+        let interval = humantime::format_duration(known.interval()).to_string();
+        vec![known.name.to_owned(), known.category.to_owned(), interval, known.licence.to_owned(), known.about.to_owned()]
+    });
+    table(&["NAME", "CATEGORY", "EVERY", "LICENCE", "ABOUT"], rows)
+}
