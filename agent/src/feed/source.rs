@@ -106,6 +106,14 @@ impl Source {
         }
     }
 
+    /// Forgets what it has told, so that it tells all of it the next time.
+    pub fn forget(&mut self) {
+        match self {
+            Self::File(file) => file.forget(),
+            Self::Fixed(_) | Self::Http(_) => {}
+        }
+    }
+
     /// Returns how long its last answer is good for, as it says itself: it is not asked before.
     #[must_use]
     pub fn fresh_for(&self) -> Option<Duration> {

@@ -277,7 +277,7 @@ mod tests {
     fn bombs_do_not_go_off() {
         let zeros = vec![0; 64 << 20];
         for bomb in [gzip(&zeros), zstd::encode_all(&zeros[..], 3).unwrap(), zip(&[("a", &zeros)])] {
-            let error = unpacked("list", &[], &bomb).unwrap_err();
+            let error = packing("list", &[]).unwrap().unpack(bomb, 256 << 20).unwrap_err();
             assert_eq!(error.0, "ratio", "{error:?}");
         }
         // One that lists could be, but too large.
