@@ -38,8 +38,19 @@ pub struct FetchError {
 impl FetchError {
     /// All causes, as metrics have them.
     pub const CAUSES: &[&str] = &[
-        "unreadable", "connect", "tls", "timeout", "status", "redirect", "address", "size", "ratio",
-        "encoding", "auth", "html", "protocol",
+        "unreadable",
+        "connect",
+        "tls",
+        "timeout",
+        "status",
+        "redirect",
+        "address",
+        "size",
+        "ratio",
+        "encoding",
+        "auth",
+        "html",
+        "protocol",
     ];
 
     /// Returns an error with this cause.

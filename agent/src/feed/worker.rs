@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    Feed, Listing, Parsed, Reads, Refusal, State,
+    Feed, Listing, Parsed, Refusal,
     difference::Difference,
     format, guard,
     ledger::Ledger,
@@ -15,6 +15,8 @@ use super::{
 };
 use crate::config;
 
+/// The cause of a list that is no list at all.
+pub(super) const FORMAT: &str = "format";
 /// The longest wait after failures.
 const BACKOFF_MAX: Duration = Duration::from_hours(1);
 /// The wait after the first failure; it doubles with each that follows.
@@ -170,7 +172,7 @@ impl Worker {
                 Ok(parsed) => self.judge(parsed, validators),
                 Err(message) => {
                     self.feed.state.reads.refused += 1;
-                    self.refuse("format", message, false);
+                    self.refuse(FORMAT, message, false);
                     self.held = None;
                     self.refused = self.feed.state.refusal.clone().map(|refusal| (refusal, validators));
                     false
@@ -341,17 +343,5 @@ impl Worker {
             Some(_) => FIRST_WAIT.mul_f64(spread),
             None => Duration::ZERO,
         }
-    }
-
-    /// Returns how its tries ended, for tests.
-    #[must_use]
-    pub fn reads(&self) -> Reads {
-        self.feed.state.reads
-    }
-
-    /// Returns how it is.
-    #[must_use]
-    pub fn state(&self) -> &State {
-        &self.feed.state
     }
 }
