@@ -49,6 +49,7 @@ impl FetchError {
         "ratio",
         "encoding",
         "auth",
+        "html",
         "protocol",
     ];
 
@@ -113,6 +114,23 @@ impl Source {
                 Ok(Fetched::List(Parsed { entries: entries.clone(), ..Parsed::default() }))
             }
             Self::Http(text) => text.fetch(validators).await,
+        }
+    }
+
+    /// Forgets what it has told, so that it tells all of it the next time.
+    pub fn forget(&mut self) {
+        match self {
+            Self::File(file) => file.forget(),
+            Self::Fixed(_) | Self::Http(_) => {}
+        }
+    }
+
+    /// Returns how long its last answer is good for, as it says itself: it is not asked before.
+    #[must_use]
+    pub fn fresh_for(&self) -> Option<Duration> {
+        match self {
+            Self::Http(text) => text.fresh_for(),
+            Self::File(_) | Self::Fixed(_) => None,
         }
     }
 
