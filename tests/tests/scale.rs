@@ -51,7 +51,8 @@ fn five_million_prefixes_are_enforced() {
     let beside = (ENTRIES..).step_by(step as usize).map(entry).take(SENT);
     let mut send = |address: u32| {
         let source = Ipv4Addr::from_bits(address);
-        wire.send(&Frame::new().ipv4(source, Pair::SERVER.v4).udp(4000, 53).payload(b"weir").build()).unwrap();
+        wire.send(&Frame::new().ipv4(source, Pair::SERVER.v4).udp(4000, 53).payload(b"weir").build())
+            .unwrap();
         source
     };
     let listed: Vec<Ipv4Addr> = listed.map(&mut send).collect();

@@ -127,7 +127,12 @@ fn faults() -> Vec<(&'static str, Answer, &'static str, &'static str)> {
         ("a page", Answer::ok(page.clone()).header("Content-Type", "text/html"), "html", "HTML page"),
         ("gone", Answer::status(404), "status", "404"),
         ("broken", Answer::status(500), "status", "500"),
-        ("endless", Answer::ok("").body(Body::Endless(b"198.51.100.7\n".repeat(1000))), "size", "guards.bytes"),
+        (
+            "endless",
+            Answer::ok("").body(Body::Endless(b"198.51.100.7\n".repeat(1000))),
+            "size",
+            "guards.bytes",
+        ),
         ("slow", Answer::ok("").body(Body::Drip(drip, 16, pause)), "timeout", "http.timeout"),
         ("silent", Answer::ok("").body(Body::Hang), "timeout", "http.timeout"),
         ("cut off", Answer::ok("").body(Body::Cut(list(700).into(), 100_000)), "protocol", "breaks off"),
@@ -248,12 +253,15 @@ fn a_full_disk_does_not_matter_until_the_next_start() {
     let state = agent.directory().join("state");
     fs::create_dir(&state).unwrap();
     // 64 KiB: 1000 entries have room twice, 9000 have none beside them.
-    let mounted = pair.server.command("mount").args(["-t", "tmpfs", "-o", "size=64k", "tmpfs"]).arg(&state).status();
+    let mounted =
+        pair.server.command("mount").args(["-t", "tmpfs", "-o", "size=64k", "tmpfs"]).arg(&state).status();
     assert!(mounted.unwrap().success());
     agent.configure(&config(&server, "")).unwrap();
     agent.start().unwrap();
     wait(&agent, "the list", |agent| entries(agent, "faulty") == 1000);
-    let kept = || pair.server.run(|| Ok(fs::metadata(state.join("feeds/faulty.list")).map(|about| about.len()).ok()));
+    let kept = || {
+        pair.server.run(|| Ok(fs::metadata(state.join("feeds/faulty.list")).map(|about| about.len()).ok()))
+    };
     wait(&agent, "it is kept", |_| kept().unwrap().is_some());
     let size = kept().unwrap();
     server.list("/faulty", list(9000));

@@ -230,7 +230,8 @@ async fn secrets_go_to_their_server_only() {
     assert!(error.cause == "auth" && error.message.contains("renew it"), "{}", error.message);
     secret(&directory, &format!("{SECRET}\r\n"));
     assert!(text.fetch(&Validators::default()).await.is_ok());
-    for (bad, want) in [("", "is empty"), ("\n", "is empty"), ("s3cret-of-the-test\0", "no header may have")] {
+    for (bad, want) in [("", "is empty"), ("\n", "is empty"), ("s3cret-of-the-test\0", "no header may have")]
+    {
         fs::write(&file, bad).unwrap();
         let error = failure(&asks).await;
         assert!(error.cause == "auth" && error.message.contains(want), "{bad:?}: {}", error.message);
@@ -370,7 +371,16 @@ fn nobody_leads_inside() {
         Ok(runtime.block_on(fetch(&http)))
     };
     assert_eq!(namespace.run(|| ask("/list")).unwrap().unwrap(), LIST);
-    for host in ["127.0.0.1", "localhost", "2130706433", "[::1]", "[::ffff:127.0.0.1]", "10.0.0.1", "169.254.169.254", "0.0.0.0"] {
+    for host in [
+        "127.0.0.1",
+        "localhost",
+        "2130706433",
+        "[::1]",
+        "[::ffff:127.0.0.1]",
+        "10.0.0.1",
+        "169.254.169.254",
+        "0.0.0.0",
+    ] {
         server.answer("/lead", Answer::redirect(302, format!("http://{host}:{port}/list")));
         let error = namespace.run(|| ask("/lead")).unwrap().unwrap_err();
         assert_eq!(error.cause, "address", "{host}: {}", error.message);
