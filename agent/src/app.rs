@@ -39,7 +39,10 @@ use crate::{
     datapath::{Attached, Datapath, Pins, pins::Lock, watch::InterfaceWatch},
     feed::{
         Feed,
-        engine::{Engine, Prepared}, store::Store, watch::Watch},
+        engine::{Engine, Prepared},
+        store::Store,
+        watch::Watch,
+    },
     policy::{
         classes::Classes,
         compile,
@@ -114,9 +117,9 @@ struct News {
 
 /// Returns where lists lie.
 fn files(config: &Config) -> impl Iterator<Item = &Path> {
-    config.feeds.iter().filter_map(|feed| match &feed.source {
-        config::Source::File(path) => Some(path.as_path()),
-        _ => None,
+    config.feeds.iter().filter_map(|feed| {
+        let config::Source::File(path) = &feed.source else { return None };
+        Some(path.as_path())
     })
 }
 
@@ -228,12 +231,7 @@ impl App {
     }
 
     /// Waits for what changes the policy, until told to stop.
-    async fn serve(
-        &mut self,
-        metrics: &Metrics,
-        mut signals: Signals,
-        mut news: News,
-    ) {
+    async fn serve(&mut self, metrics: &Metrics, mut signals: Signals, mut news: News) {
         let mut settled = None;
         let ticks = |period| {
             let mut ticks = interval(period);
@@ -284,10 +282,8 @@ impl App {
         }
         let runtime = runtime::Handle::current();
         let prepared = runtime.block_on(self.engine.prepare(&config.feeds, &self.feeds));
-        let (old_config, old_feeds) = (
-            std::mem::replace(&mut self.config, config),
-            std::mem::replace(&mut self.feeds, prepared.feeds),
-        );
+        let (old_config, old_feeds) =
+            (std::mem::replace(&mut self.config, config), std::mem::replace(&mut self.feeds, prepared.feeds));
         if self.put_in_force(metrics, true) {
             metrics.reloads_ok.fetch_add(1, Relaxed);
             self.watch.set(files(&self.config));

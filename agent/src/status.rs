@@ -186,14 +186,10 @@ pub fn text(status: &Status) -> String {
     for table in &status.tables {
         _ = writeln!(text, "table        {}: {} of {} entries", table.name, table.entries, table.capacity);
     }
-    let feeds = status.feeds.iter().map(|feed| {
-        vec![
-            feed.name.clone(),
-            feed.ipv4.to_string(),
-            feed.ipv6.to_string(),
-            feed.health(),
-        ]
-    });
+    let feeds = status
+        .feeds
+        .iter()
+        .map(|feed| vec![feed.name.clone(), feed.ipv4.to_string(), feed.ipv6.to_string(), feed.health()]);
     if !status.feeds.is_empty() {
         _ = write!(text, "\n{}", table(&["FEED", "IPV4", "IPV6", "STATE"], feeds));
     }

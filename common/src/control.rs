@@ -62,12 +62,13 @@ impl Global {
     /// Reads the settings. Nothing where the map is empty.
     #[inline(always)]
     pub fn load(memory: &impl Memory) -> Option<Self> {
-        let line = memory.line(Map::Control, 0)?;
+        let line = memory.settings()?;
+        let abi = line.word(global::ABI).load();
         Some(Self {
-            abi: line.word(global::ABI).load() as u32,
+            abi: abi as u32,
             tick: line.word(global::TICK).load(),
             clock_offset: line.word(global::CLOCK).load(),
-            limiter_bits: (line.word(global::ABI).load() >> 32) as u32,
+            limiter_bits: (abi >> 32) as u32,
             seed: Seed(line.word(global::SEED).load(), line.word(global::SEED + 1).load()),
             events_per_second: line.word(global::EVENTS).load() as u32,
         })
@@ -76,7 +77,7 @@ impl Global {
     /// Reads the length of a jiffy alone; 0 where the map is empty.
     #[inline(always)]
     pub fn load_tick(memory: &impl Memory) -> u64 {
-        match memory.line(Map::Control, 0) {
+        match memory.settings() {
             Some(line) => line.word(global::TICK).load(),
             None => 0,
         }
@@ -85,7 +86,7 @@ impl Global {
     /// Reads how many events one CPU may send in a second; 0 where the map is empty.
     #[inline(always)]
     pub fn load_events(memory: &impl Memory) -> u64 {
-        match memory.line(Map::Control, 0) {
+        match memory.settings() {
             Some(line) => line.word(global::EVENTS).load(),
             None => 0,
         }
@@ -105,7 +106,7 @@ impl Global {
 /// Returns the generation in force: 0 or 1.
 #[inline(always)]
 pub fn generation(memory: &impl Memory) -> u32 {
-    match memory.line(Map::Control, 0) {
+    match memory.settings() {
         Some(line) => (line.word(global::GENERATION).load() & 1) as u32,
         None => 0,
     }
@@ -128,9 +129,13 @@ pub fn publications(line: &Line) -> u64 {
 /// without settings of their own; they are judged like all others.
 #[inline(always)]
 pub fn interface_slot(memory: &impl Memory, ifindex: u32) -> u32 {
+    let Some(mut line) = memory.line(Map::Control, INTERFACE_LINE) else { return 0 };
     let mut slot = 1;
     while slot < INTERFACES {
-        let Some(line) = memory.line(Map::Control, INTERFACE_LINE + slot / 8) else { return 0 };
+        if slot == 8 {
+            let Some(next) = memory.line(Map::Control, INTERFACE_LINE + 1) else { return 0 };
+            line = next;
+        }
         let known = line.word(slot).load() as u32;
         if known == ifindex {
             return slot;

@@ -22,7 +22,7 @@ use crate::{
     control::{Global, Seed},
     keyed,
     limit::Scope,
-    line::{Memory, Word},
+    line::{Line, Memory, Word},
     map::{Map, VALVE_LINES},
 };
 
@@ -187,7 +187,25 @@ pub struct Key {
     id: u8,
 }
 
+/// The line of a bucket, on its way from memory.
+#[derive(Clone, Copy, Debug)]
+pub struct Place<'m> {
+    key: Key,
+    line: Option<&'m Line>,
+}
+
 impl Key {
+    /// Returns where the bucket is. The load is early, before anybody needs what it brings: the
+    /// instruction set has no prefetch.
+    #[inline(always)]
+    pub fn place<M: Memory>(self, memory: &M) -> Place<'_> {
+        let line = memory.line(Map::Limiter, self.line);
+        if let Some(line) = line {
+            _ = line.word(0).load();
+        }
+        Place { key: self, line }
+    }
+
     /// Returns the place of `source` under limit `id`, whose buckets stand for `scope`.
     #[inline(always)]
     #[must_use]
@@ -266,17 +284,17 @@ pub fn charge<M: Memory, C: Clock>(
     memory: &M,
     clock: &C,
     global: &Global,
-    key: Key,
+    place: Place<'_>,
     cost: Cost,
     bounds: Bounds,
 ) -> Charge {
+    let Place { key, line: Some(line) } = place else { return Charge::Over };
     let tick = global.tick >> 16;
     // A TAT is set a tick ahead of the coarse clock at most, which may be a tick older here.
     let bounds = Bounds { longest: bounds.longest + 2 * tick, ..bounds };
     let mut tries = 0;
     while tries < TRIES {
-        let Some(line) = memory.line(Map::Limiter, key.line) else { return Charge::Over };
-        let Some(index) = find(memory, line, key.tag, clock.coarse() & TAT_MASK) else {
+        let Some(index) = find(memory, clock, line, key.tag) else {
             return valve_charge(memory, clock, global.seed, key, cost, bounds, tick);
         };
         let word = line.word(memory.opaque(index));
@@ -289,10 +307,11 @@ pub fn charge<M: Memory, C: Clock>(
         // free: since `find` the word may have become the bucket of another, who owes.
         let tat = if held >> TAT_BITS == key.tag && held != 0 {
             held & TAT_MASK
-        } else if is_free(held, now) {
-            now
         } else {
-            continue;
+            if !is_free(held, now) {
+                continue;
+            }
+            now
         };
         match fit(tat, now, bounds, cost, tick, clock) {
             Fit::Over => return Charge::Over,

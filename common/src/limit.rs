@@ -134,23 +134,21 @@ impl Limit {
 
 /// What a limit asks of one packet.
 #[derive(Clone, Copy, Debug)]
-pub struct Demand {
+pub struct Demand<'m> {
     /// Units to be charged: packets, bytes or connections. 0: the limit does not concern it.
     pub units: u32,
     /// Counts what it would drop, and lets it pass.
     pub shadow: bool,
     /// Which sources share a bucket.
     pub scope: Scope,
-    /// Rate and burst.
-    pub profile: Profile,
-    /// What its bucket may owe.
-    pub bounds: Bounds,
+    soft: u64,
+    line: &'m Line,
 }
 
-impl Demand {
-    /// Reads what limit `id` of `generation` asks of `packet`, whose class has `profile`.
+impl<'m> Demand<'m> {
+    /// Reads what limit `id` of `generation` asks of `packet`.
     #[inline(always)]
-    pub fn load(memory: &impl Memory, generation: u32, id: u8, packet: &Packet, profile: u8) -> Option<Self> {
+    pub fn load(memory: &'m impl Memory, generation: u32, id: u8, packet: &Packet) -> Option<Self> {
         let line = limit_line(memory, generation, id)?;
         let (dimension, shadow, scope, soft) = Limit::head(line);
         let units = match dimension {
@@ -159,6 +157,14 @@ impl Demand {
             Dimension::Connections => u32::from(packet.opens_connection()),
             Dimension::Control => u32::from(packet.is_control()),
         };
+        Some(Self { units, shadow, scope, soft, line })
+    }
+
+    /// Returns rate and burst for sources whose class has `profile`, and what their bucket may owe.
+    #[inline(always)]
+    #[must_use]
+    pub fn terms(&self, profile: u8) -> (Profile, Bounds) {
+        let Self { line, soft, .. } = *self;
         let at = 1 + 2 * u32::from(profile);
         let profile = Profile { increment: line.word(at).load(), tolerance: line.word(at + 1).load() };
         let bounds = Bounds {
@@ -166,7 +172,7 @@ impl Demand {
             soft: if soft == 0 { u64::MAX } else { profile.tolerance.wrapping_mul(soft) >> 8 },
             longest: line.word(LONGEST).load(),
         };
-        Some(Self { units, shadow, scope, profile, bounds })
+        (profile, bounds)
     }
 }
 

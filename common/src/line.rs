@@ -145,9 +145,21 @@ pub trait Memory {
     /// Sequentially consistent.
     fn compare_exchange(&self, word: &Word, current: u64, new: u64) -> u64;
 
+    /// Returns the line of settings that are the same for all generations. In the kernel it has been
+    /// looked up once a packet.
+    fn settings(&self) -> Option<&Line> {
+        self.line(crate::map::Map::Control, 0)
+    }
+
     /// Returns `value`. In the kernel the verifier forgets what it knew of it, so that paths that
     /// differ in nothing else become one.
     fn opaque(&self, value: u32) -> u32 {
+        value
+    }
+
+    /// Returns `value`, which from here on is read back from memory. In the kernel that is a map value,
+    /// of which the verifier knows nothing: see [`opaque`](Self::opaque).
+    fn again<'v, T>(&self, value: &'v mut T) -> &'v mut T {
         value
     }
 

@@ -5,6 +5,8 @@
 //! A frame that no honest sender makes is not refused here; its [`Defect`](crate::packet::Defect) is
 //! one of the facts.
 
+/// The usual frame, at once.
+mod usual;
 /// From the start of a frame to its IP header.
 mod link;
 /// From an IP header to the transport header.
@@ -27,6 +29,9 @@ pub trait Frame: Sized {
     /// Returns `N` 16-bit words in network order, `offset` bytes into the frame, or nothing where
     /// the frame ends before.
     fn load<const N: usize>(&self, offset: u32) -> Option<[u16; N]>;
+
+    /// Returns the first `N` words, like [`load`](Self::load), where they are cheap to have.
+    fn head<const N: usize>(&self) -> Option<[u16; N]>;
 
     /// Returns true if the frame has at least `length` bytes.
     fn holds(&self, length: u32) -> bool;
@@ -180,6 +185,10 @@ impl Packet {
 /// Reads the facts of a frame into `packet`.
 #[inline(always)]
 pub fn parse(frame: &impl Frame, packet: &mut Packet) {
+    if let Some(usual) = usual::parse(frame) {
+        *packet = usual;
+        return;
+    }
     *packet = Packet::UNKNOWN;
     match link::find_ip(frame, 0) {
         Ok((link::IPV4, at)) => ip::parse_v4(frame, at, false, packet),
@@ -200,6 +209,12 @@ fn unreadable(frame: &impl Frame, packet: &mut Packet, defect: Defect) {
 fn malformed(frame: &impl Frame, packet: &mut Packet, defect: Defect) {
     packet.length = frame.length();
     packet.defect = Some(defect);
+}
+
+/// Joins two words in network order.
+#[inline(always)]
+const fn word(high: u16, low: u16) -> u32 {
+    (u16::from_be(high) as u32) << 16 | u16::from_be(low) as u32
 }
 
 /// What it is called that a packet ends before its headers do.

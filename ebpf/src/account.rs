@@ -1,7 +1,5 @@
 //! The only place that counts, and the only one that tells of packets.
 
-use core::hint::black_box;
-
 use aya_ebpf::maps::PerCpuArray;
 use weir_common::{
     class,
@@ -9,6 +7,7 @@ use weir_common::{
     counter::{self, Answer, Counter, Outcome},
     event::Event,
     gcra::Clock as _,
+    line::Memory as _,
     packet::Kind,
 };
 use weir_ebpf::Case;
@@ -24,7 +23,7 @@ const WINDOW_SHIFT: u32 = 20;
 /// Counts a packet once, and sends an event if a rule spoke against it and the budget allows.
 #[inline(always)]
 pub(crate) fn count(ifindex: u32, kernel: Kernel<'_>, case: &mut Case) {
-    let case = black_box(case);
+    let case = kernel.again(case);
     let slot = control::interface_slot(&kernel, ifindex);
     let bytes = u64::from(case.packet.length);
     add(&COUNTERS, counter::index(slot, case.packet.family(), case.outcome, case.reason), bytes);

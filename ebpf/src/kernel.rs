@@ -1,6 +1,6 @@
 //! The world of the stages, made of BPF maps and helpers.
 
-use core::{arch::asm, hint::black_box};
+use core::{arch::asm, hint::black_box, ptr};
 
 use aya_ebpf::{
     helpers::generated::{bpf_jiffies64, bpf_ktime_get_coarse_ns, bpf_ktime_get_ns},
@@ -33,9 +33,10 @@ impl Scratch {
     #[inline(always)]
     pub(crate) fn get<'a>() -> Option<(&'a mut Case, Kernel<'a>)> {
         let scratch = maps::SCRATCH.get_ptr_mut(0)?;
+        let settings = maps::CONTROL.get(0)?;
         // SAFETY: a per-CPU value; our programs do not interrupt each other on a CPU, see above.
         let Self { case, opaque } = unsafe { &mut *scratch };
-        Some((case, Kernel { opaque }))
+        Some((case, Kernel { opaque, settings }))
     }
 }
 
@@ -43,6 +44,7 @@ impl Scratch {
 #[derive(Clone, Copy)]
 pub(crate) struct Kernel<'a> {
     opaque: &'a Word,
+    settings: &'a Line,
 }
 
 impl Kernel<'_> {
@@ -82,6 +84,22 @@ impl Memory for Kernel<'_> {
     #[inline(always)]
     fn opaque(&self, value: u32) -> u32 {
         self.forget(value)
+    }
+
+    #[inline(always)]
+    fn settings(&self) -> Option<&Line> {
+        Some(self.settings)
+    }
+
+    /// One instruction, where `black_box` sends the pointer through the stack. None at all would leave
+    /// two lines of debug information at one place, which the kernel refuses.
+    #[inline(always)]
+    fn again<'v, T>(&self, value: &'v mut T) -> &'v mut T {
+        let mut pointer = ptr::from_mut(value);
+        // SAFETY: moves a register to itself. The compiler takes it for a write to anywhere.
+        unsafe { asm!("{0} = {0}", inout(reg) pointer, options(nostack)) };
+        // SAFETY: it is the pointer of the reference that was given.
+        unsafe { &mut *pointer }
     }
 
     #[inline(always)]
@@ -155,6 +173,16 @@ impl<C: Context> Frame for Packet<'_, C> {
             return Some(unsafe { *(at as *const [u16; N]) });
         }
         self.context.load_from_buffers(offset)
+    }
+
+    /// Reads from the linear part alone.
+    #[inline(always)]
+    fn head<const N: usize>(&self) -> Option<[u16; N]> {
+        if self.start + 2 * N > self.end {
+            return None;
+        }
+        // SAFETY: checked to lie between start and end of the frame, otherwise as in `load`.
+        Some(unsafe { *(self.start as *const [u16; N]) })
     }
 
     #[inline(always)]

@@ -13,8 +13,6 @@ mod form;
 /// Limits on declared services.
 mod limit;
 
-use core::hint::black_box;
-
 use weir_common::packet::Frame;
 
 use crate::{Case, Step, World};
@@ -27,20 +25,24 @@ use crate::{Case, Step, World};
 /// stays in a register from one stage to the next keeps paths apart.
 #[inline(always)]
 pub(crate) fn run<W: World>(world: &W, frame: &impl Frame, case: &mut Case) -> Step {
-    let case = black_box(case);
+    let case = world.again(case);
     trust::judge(case)?;
-    let case = black_box(case);
+    let case = world.again(case);
+    // Before the table: what lies between that and the bucket is to be so short that the CPU asks memory
+    // for both at once.
+    limit::find_service(world, case);
+    let case = world.again(case);
     reputation::look_up(world, case);
-    let case = black_box(case);
+    let case = world.again(case);
     tunnel::judge(world, frame, case)?;
-    let case = black_box(case);
+    let case = world.again(case);
     reputation::admit(case)?;
-    let case = black_box(case);
+    let case = world.again(case);
     overlay::look_up(world, case)?;
-    let case = black_box(case);
-    reputation::judge(world, case)?;
-    let case = black_box(case);
+    let case = world.again(case);
+    reputation::judge(case)?;
+    let case = world.again(case);
     form::judge(case)?;
-    let case = black_box(case);
+    let case = world.again(case);
     limit::judge(world, case)
 }

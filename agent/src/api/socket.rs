@@ -75,12 +75,7 @@ impl Socket {
     ///
     /// # Errors
     /// If the socket cannot be listened on.
-    pub async fn serve(
-        mut self,
-        desk: Desk,
-        feeds: Handle,
-        stopped: watch::Receiver<()>,
-    ) -> io::Result<()> {
+    pub async fn serve(mut self, desk: Desk, feeds: Handle, stopped: watch::Receiver<()>) -> io::Result<()> {
         let Some(listener) = self.listener.take() else { return Ok(()) };
         let listener = UnixListener::from_std(listener)?;
         let router = router(desk, feeds);

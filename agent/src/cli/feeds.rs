@@ -6,7 +6,7 @@ use clap::Subcommand;
 use hyper::Method;
 use serde::Serialize;
 
-use super::{CliError, Output};
+use super::{CliError, ConfigFile, Output, check};
 use crate::{
     api::feeds::View,
     client::Client,
@@ -22,7 +22,7 @@ const NOTHING: Option<&()> = None;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Feeds {
-    /// Show all feeds in force: the default.
+    /// Show all feeds in force.
     List {
         #[command(flatten)]
         output: Output,
@@ -38,6 +38,13 @@ pub(super) enum Feeds {
     Refresh {
         /// The feed.
         name: String,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Show how many addresses of clouds, search bots and resolvers each list would hit.
+    Overlap {
+        #[command(flatten)]
+        config: ConfigFile,
         #[command(flatten)]
         output: Output,
     },
@@ -59,6 +66,7 @@ impl Feeds {
             Self::List { output } => list(pins, state, output.output),
             Self::Accept { name, output } => act(socket, &name, "accept", output.output),
             Self::Refresh { name, output } => act(socket, &name, "refresh", output.output),
+            Self::Overlap { config, output } => check::overlap(&config.config, state, output.output),
             Self::Catalogue { output } => {
                 output::print(output.output, &catalogue::ALL, |all| catalogue_text(all));
                 Ok(())
@@ -83,9 +91,10 @@ fn act(socket: &Path, name: &str, what: &str, format: Format) -> Result<(), CliE
 fn text(feeds: &[FeedRecord]) -> String {
     let rows = feeds.iter().map(|feed| {
         let age = feed.last_success.and_then(|at| record::time(at).elapsed().ok());
-        let age = age.map_or_else(|| "never".to_owned(), |age| {
-            humantime::format_duration(std::time::Duration::from_secs(age.as_secs())).to_string()
-        });
+        let age = age.map_or_else(
+            || "never".to_owned(),
+            |age| humantime::format_duration(std::time::Duration::from_secs(age.as_secs())).to_string(),
+        );
         vec![
             feed.name.clone(),
             feed.source.clone(),
@@ -102,7 +111,13 @@ fn text(feeds: &[FeedRecord]) -> String {
 fn catalogue_text(all: &[Known]) -> String {
     let rows = all.iter().map(|known| {
         let interval = humantime::format_duration(known.interval()).to_string();
-        vec![known.name.to_owned(), known.category.to_owned(), interval, known.licence.to_owned(), known.about.to_owned()]
+        vec![
+            known.name.to_owned(),
+            known.category.to_owned(),
+            interval,
+            known.licence.to_owned(),
+            known.about.to_owned(),
+        ]
     });
     table(&["NAME", "CATEGORY", "EVERY", "LICENCE", "ABOUT"], rows)
 }

@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::Arc, time::SystemTime};
 use tokio::{
     sync::{RwLock, mpsc, oneshot},
     task::JoinHandle,
-    time::sleep,
+    time::{Duration, Instant, sleep_until},
 };
 
 use super::{Feed, store::Store, worker::Worker};
@@ -15,6 +15,8 @@ use crate::config;
 const UPDATES: usize = 64;
 /// Wishes of one feed that wait.
 const WISHES: usize = 8;
+/// What ends sooner than this ends together.
+const END_MIN: Duration = Duration::from_millis(100);
 
 /// What a feed is asked for.
 #[derive(Debug)]
@@ -163,14 +165,20 @@ pub struct Prepared {
 async fn work(mut worker: Worker, mut wishes: mpsc::Receiver<Wish>, updates: mpsc::Sender<Feed>) {
     // What is local has been read. Others do not ask all at once.
     let spread = if worker.is_local() { None } else { Some(fastrand::f64()) };
-    let mut pause = match spread {
+    let pause = match spread {
         Some(spread) => worker.first_wait(spread),
-        None => worker.wait(SystemTime::now(), fastrand::f64()),
+        None => worker.pause(fastrand::f64()),
     };
+    // Kept apart from what ends meanwhile: where something ends all the time, it would never come.
+    let mut next = Instant::now() + pause;
     loop {
         let mut done = None;
+        let end = worker.ends_in(SystemTime::now()).map(|left| Instant::now() + left.max(END_MIN));
         let due = tokio::select! {
-            () = sleep(pause) => !worker.expire(SystemTime::now()),
+            () = sleep_until(end.map_or(next, |end| end.min(next))) => {
+                worker.expire(SystemTime::now());
+                Instant::now() >= next
+            }
             () = worker.news() => true,
             wish = wishes.recv() => match wish {
                 None => return,
@@ -188,6 +196,7 @@ async fn work(mut worker: Worker, mut wishes: mpsc::Receiver<Wish>, updates: mps
         };
         if due {
             worker.refresh().await;
+            next = Instant::now() + worker.pause(fastrand::f64());
         }
         // First: who takes the updates may be the one who waits.
         if let Some(done) = done {
@@ -196,6 +205,5 @@ async fn work(mut worker: Worker, mut wishes: mpsc::Receiver<Wish>, updates: mps
         if updates.send(worker.feed().clone()).await.is_err() {
             return;
         }
-        pause = worker.wait(SystemTime::now(), fastrand::f64());
     }
 }

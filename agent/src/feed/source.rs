@@ -38,8 +38,19 @@ pub struct FetchError {
 impl FetchError {
     /// All causes, as metrics have them.
     pub const CAUSES: &[&str] = &[
-        "unreadable", "connect", "tls", "timeout", "status", "redirect", "address", "size", "ratio",
-        "encoding", "auth", "protocol",
+        "unreadable",
+        "connect",
+        "tls",
+        "timeout",
+        "status",
+        "redirect",
+        "address",
+        "size",
+        "ratio",
+        "encoding",
+        "auth",
+        "html",
+        "protocol",
     ];
 
     /// Returns an error with this cause.
@@ -103,6 +114,23 @@ impl Source {
                 Ok(Fetched::List(Parsed { entries: entries.clone(), ..Parsed::default() }))
             }
             Self::Http(text) => text.fetch(validators).await,
+        }
+    }
+
+    /// Forgets what it has told, so that it tells all of it the next time.
+    pub fn forget(&mut self) {
+        match self {
+            Self::File(file) => file.forget(),
+            Self::Fixed(_) | Self::Http(_) => {}
+        }
+    }
+
+    /// Returns how long its last answer is good for, as it says itself: it is not asked before.
+    #[must_use]
+    pub fn fresh_for(&self) -> Option<Duration> {
+        match self {
+            Self::Http(text) => text.fresh_for(),
+            Self::File(_) | Self::Fixed(_) => None,
         }
     }
 

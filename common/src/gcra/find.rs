@@ -1,4 +1,4 @@
-use super::{DEBT_BITS, TAT_BITS, TAT_MASK};
+use super::{Clock, DEBT_BITS, TAT_BITS, TAT_MASK};
 use crate::line::{Line, Memory, WORDS};
 
 /// Returns which word of `line` is, or may become, the bucket of `tag`: its own, else the first
@@ -7,7 +7,11 @@ use crate::line::{Line, Memory, WORDS};
 /// Without branches within a pass: which word it is cannot be foretold, and eight branches would be
 /// as many paths for the verifier.
 #[inline(always)]
-pub(super) fn find<M: Memory>(memory: &M, line: &Line, tag: u64, now: u64) -> Option<u32> {
+pub(super) fn find<M: Memory, C: Clock>(memory: &M, clock: &C, line: &Line, tag: u64) -> Option<u32> {
+    // Where it is as long as its line has no other: worth a branch, most lines are of that kind.
+    if line.word(0).load() >> TAT_BITS == tag {
+        return Some(0);
+    }
     let words = line.load();
     let mut own = 0;
     let mut i = 0;
@@ -18,6 +22,7 @@ pub(super) fn find<M: Memory>(memory: &M, line: &Line, tag: u64, now: u64) -> Op
     if own != 0 {
         return Some(lowest(own));
     }
+    let now = clock.coarse() & TAT_MASK;
     let mut free = 0;
     let mut i = 0;
     while i < WORDS {

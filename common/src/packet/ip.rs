@@ -2,6 +2,7 @@
 
 use super::{
     Defect, Fragment, Frame, Kind, Packet, cut_off, malformed, protocol, transport::transport, unreadable,
+    word,
 };
 use crate::addr::{Address, V6};
 
@@ -131,12 +132,6 @@ const fn is_extension(next: u8) -> bool {
             | protocol::HIP
             | protocol::SHIM6
     )
-}
-
-/// Joins two words in network order.
-#[inline(always)]
-const fn word(high: u16, low: u16) -> u32 {
-    (u16::from_be(high) as u32) << 16 | u16::from_be(low) as u32
 }
 
 #[inline(always)]

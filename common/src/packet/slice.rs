@@ -13,6 +13,10 @@ impl Frame for &[u8] {
         Some(words)
     }
 
+    fn head<const N: usize>(&self) -> Option<[u16; N]> {
+        self.load(0)
+    }
+
     fn holds(&self, length: u32) -> bool {
         self.len() >= length as usize
     }

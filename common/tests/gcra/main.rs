@@ -90,7 +90,8 @@ impl Limiter {
         let cost = self.profile.cost(1);
         self.memory.heap.set_clock(now, self.tick);
         let bounds = Bounds { longest: self.longest, ..Bounds::of(self.profile) };
-        gcra::charge(&self.memory, &self.memory.heap, &self.global, self.key(source), cost, bounds)
+        let place = self.key(source).place(&self.memory);
+        gcra::charge(&self.memory, &self.memory.heap, &self.global, place, cost, bounds)
     }
 
     fn admits(&mut self, source: Address, now: u64) -> bool {

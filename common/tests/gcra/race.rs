@@ -70,7 +70,7 @@ fn two_threads_share_one_limit() {
                 shared.time.fetch_add(1, Relaxed);
                 let key = Key::new(&global, Address::V4(1), 1, Scope::SOURCE);
                 let (cost, bounds) = (profile.cost(1), Bounds::of(profile));
-                let charge = gcra::charge(&shared, &shared, &global, key, cost, bounds);
+                let charge = gcra::charge(&shared, &shared, &global, key.place(&shared), cost, bounds);
                 admitted += u64::from(charge == Charge::Admitted);
             }
             admitted
@@ -137,12 +137,12 @@ fn a_word_taken_meanwhile_is_left_alone() {
     let (cost, bounds) = (profile.cost(1), Bounds::of(profile));
     let other = move || {
         let key = Key::new(global, second, 1, Scope::SOURCE);
-        let charge = gcra::charge(spy, &spy.heap, global, key, cost, bounds);
+        let charge = gcra::charge(spy, &spy.heap, global, key.place(spy), cost, bounds);
         assert_eq!(charge, Charge::Admitted);
     };
     let memory = Interrupted { spy, other: RefCell::new(Some(Box::new(other))) };
     let key = Key::new(global, first, 1, Scope::SOURCE);
-    let charge = gcra::charge(&memory, &spy.heap, global, key, cost, bounds);
+    let charge = gcra::charge(&memory, &spy.heap, global, key.place(&memory), cost, bounds);
     assert_eq!(charge, Charge::Admitted);
     assert!(memory.other.borrow().is_none(), "the other came in between");
     for source in [first, second] {

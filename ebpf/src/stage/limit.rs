@@ -11,10 +11,15 @@ use weir_common::{
 
 use crate::{Case, Step, World};
 
+/// Finds the service that the packet is for.
+#[inline(always)]
+pub(super) fn find_service(world: &impl World, case: &mut Case) {
+    case.service = limit::service(world, case.generation, &case.packet);
+}
+
 #[inline(always)]
 pub(super) fn judge<W: World>(world: &W, case: &mut Case) -> Step {
-    let service = limit::service(world, case.generation, &case.packet);
-    let mut ids = limit::limits_for(world, case.generation, service, &case.packet);
+    let mut ids = limit::limits_for(world, case.generation, case.service, &case.packet);
     let mut asked = 0;
     while asked < ASKED_MAX {
         if ids == 0 {
@@ -34,19 +39,22 @@ pub(super) fn judge<W: World>(world: &W, case: &mut Case) -> Step {
 #[inline(always)]
 fn ask<W: World>(world: &W, case: &mut Case, id: u8) -> Step {
     let Some(global) = &Global::load(world) else { return Step::Continue(()) };
-    let demand = match Demand::load(world, case.generation, id, &case.packet, case.listing.profile) {
+    let demand = match Demand::load(world, case.generation, id, &case.packet) {
         Some(demand) if demand.units != 0 => demand,
         Some(_) | None => return Step::Continue(()),
     };
-    let key = Key::new(global, case.packet.source, id, demand.scope);
-    let cost = demand.profile.cost(demand.units);
+    let place = Key::new(global, case.packet.source, id, demand.scope).place(world);
+    let (profile, bounds) = demand.terms(case.listing.profile);
     let over = case.dropping(demand.shadow);
-    let (outcome, reason, answer) = match gcra::charge(world, world, global, key, cost, demand.bounds) {
-        Charge::Admitted | Charge::Valve { admitted: true } => (Outcome::Pass, Reason::Clean, Answer::Within),
-        Charge::Near => (Outcome::Pass, Reason::Clean, Answer::Near),
-        Charge::Over => (over, Reason::Limit, Answer::over(over)),
-        Charge::Valve { admitted: false } => (over, Reason::Valve, Answer::over(over)),
-    };
+    let (outcome, reason, answer) =
+        match gcra::charge(world, world, global, place, profile.cost(demand.units), bounds) {
+            Charge::Admitted | Charge::Valve { admitted: true } => {
+                (Outcome::Pass, Reason::Clean, Answer::Within)
+            }
+            Charge::Near => (Outcome::Pass, Reason::Clean, Answer::Near),
+            Charge::Over => (over, Reason::Limit, Answer::over(over)),
+            Charge::Valve { admitted: false } => (over, Reason::Valve, Answer::over(over)),
+        };
     // One that spoke against the packet stays the one that is named, unless another drops it.
     if case.answer == Answer::Within || answer == Answer::Drop {
         case.limit = id;

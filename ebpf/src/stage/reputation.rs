@@ -2,7 +2,7 @@
 
 use weir_common::{
     class::{self, Action, NONE},
-    limit::{self, MANAGEMENT},
+    limit::MANAGEMENT,
     overlay::Sentence,
     packet::Kind,
     table,
@@ -38,7 +38,7 @@ pub(super) fn admit(case: &mut Case) -> Step {
 
 /// Drops what a ban or a list speaks against, unless it is for a management port.
 #[inline(always)]
-pub(super) fn judge(world: &impl World, case: &mut Case) -> Step {
+pub(super) fn judge(case: &mut Case) -> Step {
     let ban = match case.rule {
         Some(rule) if rule.sentence == Sentence::Drop => Some(rule.shadow),
         Some(_) | None => None,
@@ -47,7 +47,7 @@ pub(super) fn judge(world: &impl World, case: &mut Case) -> Step {
     if ban.is_none() && !listed {
         return Step::Continue(());
     }
-    if limit::service(world, case.generation, &case.packet) == MANAGEMENT {
+    if case.service == MANAGEMENT {
         return case.pass(Reason::Management);
     }
     if let Some(shadow) = ban {

@@ -1,7 +1,7 @@
 //! What a declared load balancer has wrapped up: the packet inside is the one that is judged, by its
 //! own source. From anybody else a tunnel is a packet like any other.
 
-use core::hint::{black_box, cold_path};
+use core::hint::cold_path;
 
 use weir_common::{
     class::{Class, NONE},
@@ -9,7 +9,7 @@ use weir_common::{
     verdict::Reason,
 };
 
-use super::reputation;
+use super::{limit, reputation};
 use crate::{Case, Step, World};
 
 #[inline(always)]
@@ -22,12 +22,13 @@ pub(super) fn judge(world: &impl World, frame: &impl Frame, case: &mut Case) -> 
     if !tunnel::enter(&frame.again(), &mut case.packet) {
         return Step::Continue(());
     }
-    let case = black_box(case);
+    let case = world.again(case);
     case.class = NONE;
     case.listing = Class::UNLISTED;
     if case.packet.kind == Kind::Other {
         return case.pass(Reason::NotIp);
     }
+    limit::find_service(world, case);
     reputation::look_up(world, case);
     Step::Continue(())
 }

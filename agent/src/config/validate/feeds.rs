@@ -18,7 +18,7 @@ use crate::{
 
 /// The largest weight a feed may have, so that sums stay numbers.
 const WEIGHT_MAX: u32 = 1000;
-const TIMEOUT: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_mins(1);
 const TIMEOUT_MAX: Duration = Duration::from_mins(10);
 /// How often a list behind a URL is asked for, where nothing says otherwise, and how often at most.
 const INTERVAL: Duration = Duration::from_hours(1);
@@ -36,12 +36,7 @@ pub(super) fn feeds(check: &mut Check, raw: Vec<raw::feed::Feed>) -> Vec<Feed> {
     feeds.filter_map(|(i, raw)| feed(check, &format!("feeds[{i}]"), raw, &mut names)).collect()
 }
 
-fn feed(
-    check: &mut Check,
-    field: &str,
-    raw: raw::feed::Feed,
-    names: &mut HashSet<String>,
-) -> Option<Feed> {
+fn feed(check: &mut Check, field: &str, raw: raw::feed::Feed, names: &mut HashSet<String>) -> Option<Feed> {
     let at = raw.name.referenced;
     let name = check.name(&format!("{field}.name"), &raw.name, names);
     let known = raw.known.as_ref().and_then(|text| known(check, field, text));
@@ -56,9 +51,10 @@ fn feed(
     if raw.weight > WEIGHT_MAX {
         check.problem(at, &format!("{field}.weight"), format!("{} is more than {WEIGHT_MAX}", raw.weight));
     }
-    let ttl = raw.ttl.as_ref().and_then(|text| {
-        check.parse::<Lasts>(&format!("{field}.ttl"), text).and_then(|Lasts(lasts)| lasts)
-    });
+    let ttl = raw
+        .ttl
+        .as_ref()
+        .and_then(|text| check.parse::<Lasts>(&format!("{field}.ttl"), text).and_then(|Lasts(lasts)| lasts));
     let guards = guards(check, field, &raw, known);
     let tables = raw.tables.iter().enumerate();
     let tables = tables.map(|(i, text)| path(check, &format!("{field}.tables[{i}]"), text)).collect();
@@ -180,8 +176,7 @@ fn http(check: &mut Check, field: &str, name: &str, text: &Text, raw: &raw::feed
     let mut file = |name: &str, text: &Option<Text>| {
         text.as_ref().map(|text| path(check, &format!("{field}.http.{name}"), text))
     };
-    let (ca, client_certificate) =
-        (file("ca", &raw.ca), file("client_certificate", &raw.client_certificate));
+    let (ca, client_certificate) = (file("ca", &raw.ca), file("client_certificate", &raw.client_certificate));
     let mut timeout = TIMEOUT;
     if let Some(text) = &raw.timeout
         && let Some(Lasts(lasts)) = check.parse(&format!("{field}.http.timeout"), text)
@@ -275,14 +270,15 @@ fn guards(check: &mut Check, field: &str, raw: &raw::feed::Feed, known: Option<&
     let default = Guards::default();
     let can_be_empty = raw.can_be_empty || known.is_some_and(|known| known.can_be_empty);
     let raw = &raw.guards;
-    let mut number = |name: &str, value: &Option<serde_saphyr::Spanned<u8>>, default: u8, least: u8, most: u8| {
-        let Some(value) = value else { return default };
-        if !(least..=most).contains(&value.value) {
-            let message = format!("{} is not in {least} to {most}", value.value);
-            check.problem(value.referenced, &format!("{field}.guards.{name}"), message);
-        }
-        value.value
-    };
+    let mut number =
+        |name: &str, value: &Option<serde_saphyr::Spanned<u8>>, default: u8, least: u8, most: u8| {
+            let Some(value) = value else { return default };
+            if !(least..=most).contains(&value.value) {
+                let message = format!("{} is not in {least} to {most}", value.value);
+                check.problem(value.referenced, &format!("{field}.guards.{name}"), message);
+            }
+            value.value
+        };
     let shrink = number("shrink", &raw.shrink, default.shrink, 0, 100);
     let rejected = number("rejected", &raw.rejected, default.rejected, 0, 100);
     let ipv4_prefix = number("ipv4_prefix", &raw.ipv4_prefix, default.ipv4_prefix, 1, 32);
@@ -305,11 +301,7 @@ fn path(check: &mut Check, field: &str, text: &Text) -> PathBuf {
     PathBuf::from(&text.value)
 }
 
-pub(super) fn consensus(
-    check: &mut Check,
-    raw: Vec<raw::feed::Consensus>,
-    feeds: &[Feed],
-) -> Vec<Consensus> {
+pub(super) fn consensus(check: &mut Check, raw: Vec<raw::feed::Consensus>, feeds: &[Feed]) -> Vec<Consensus> {
     let mut names = HashSet::new();
     let mut all = Vec::new();
     for (i, raw) in raw.into_iter().enumerate() {

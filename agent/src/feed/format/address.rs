@@ -85,6 +85,7 @@ impl Parsed {
     }
 
     pub(super) fn push_v4(&mut self, network: u32, length: u8) {
+        self.everything |= length == 0;
         if length < self.widest.v4 {
             self.rejected.too_wide += 1;
         } else {
@@ -94,6 +95,7 @@ impl Parsed {
     }
 
     fn push_v6(&mut self, network: V6, length: u8) {
+        self.everything |= length == 0;
         if length < self.widest.v6 {
             self.rejected.too_wide += 1;
         } else {
