@@ -117,7 +117,8 @@ impl Format {
             Subject::Asn | Subject::Country | Subject::Address => {}
         }
         if select.min_score.is_some() && !offers.score {
-            let message = "has no use: this format has no score; leave it out, or use score, columns, csv or json";
+            let message =
+                "has no use: this format has no score; leave it out, or use score, columns, csv or json";
             return Err(("min_score", message.to_owned()));
         }
         if !select.categories.is_empty() && !offers.category {

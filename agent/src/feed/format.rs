@@ -63,7 +63,12 @@ pub fn parse_with(feed: &config::Feed, text: &[u8], tables: &Tables) -> Result<P
                 Format::Words => words(text, &mut sink),
                 Format::Range => range::parse(text, &mut sink),
                 Format::Columns(columns) => {
-                    lines::parse(columns, lines::Form::of(columns, Separator::Blank, false), text, &mut sink)?;
+                    lines::parse(
+                        columns,
+                        lines::Form::of(columns, Separator::Blank, false),
+                        text,
+                        &mut sink,
+                    )?;
                 }
                 Format::Csv(columns) => {
                     lines::parse(columns, lines::Form::of(columns, Separator::Comma, true), text, &mut sink)?;

@@ -186,16 +186,18 @@ impl Worker {
                 self.feed.state.reads.unchanged += 1;
                 false
             }
-            Fetched::Text(text, validators) => match format::parse_with(&self.feed.config, &text, &self.tables) {
-                Ok(parsed) => self.judge(parsed, validators),
-                Err(message) => {
-                    self.feed.state.reads.refused += 1;
-                    self.refuse(FORMAT, message, false);
-                    self.held = None;
-                    self.refused = self.feed.state.refusal.clone().map(|refusal| (refusal, validators));
-                    false
+            Fetched::Text(text, validators) => {
+                match format::parse_with(&self.feed.config, &text, &self.tables) {
+                    Ok(parsed) => self.judge(parsed, validators),
+                    Err(message) => {
+                        self.feed.state.reads.refused += 1;
+                        self.refuse(FORMAT, message, false);
+                        self.held = None;
+                        self.refused = self.feed.state.refusal.clone().map(|refusal| (refusal, validators));
+                        false
+                    }
                 }
-            },
+            }
             Fetched::List(parsed) => self.judge(parsed, Validators::default()),
             Fetched::Ledger(ledger) => {
                 self.feed.state.reads.ok += 1;

@@ -252,7 +252,9 @@ impl Json {
         }
         for pointer in &self.items.0 {
             if !pointer.starts_with('/') {
-                return Err(format!("items: `{pointer}` does not start with /; write a pointer like /prefixes/*"));
+                return Err(format!(
+                    "items: `{pointer}` does not start with /; write a pointer like /prefixes/*"
+                ));
             }
             if pointer.matches('/').count() > POINTER_DEPTH_MAX {
                 return Err(format!("items: `{pointer}` has more than {POINTER_DEPTH_MAX} parts"));
@@ -307,7 +309,9 @@ pub(super) fn named(format: &Format) -> Option<Format> {
         // Counted from the end: names of autonomous systems have pipes in them.
         Format::Dataplane => Format::Columns(Columns { category: number(-1), ..columns(Pipe, number(-3)) }),
         Format::Turris => Format::Csv(Columns { category: number(2), ..columns(Comma, number(1)) }),
-        Format::FeodoCsv => Format::Csv(Columns { category: name("malware"), ..columns(Comma, name("dst_ip")) }),
+        Format::FeodoCsv => {
+            Format::Csv(Columns { category: name("malware"), ..columns(Comma, name("dst_ip")) })
+        }
         Format::FeodoJson => {
             Format::Json(Json { category: key("malware"), ..json(&["/*"], &["ip_address"]) })
         }

@@ -47,7 +47,8 @@ fn selections_that_cannot_work_are_told() {
     let score = Select { min_score: Some(3), ..Select::default() };
     let category = Select { categories: vec!["scan".to_owned()], ..Select::default() };
     let tables = Select { tables: vec!["asn.csv".into()], ..Select::default() };
-    let field = |format: Format, select: &Select| format.validate_select(select).err().map(|(field, _)| field);
+    let field =
+        |format: Format, select: &Select| format.validate_select(select).err().map(|(field, _)| field);
     assert_eq!(field(Format::Plain, &score), Some("min_score"));
     assert_eq!(field(Format::Score, &score), None);
     assert_eq!(field(Format::Score, &category), Some("categories"));

@@ -65,8 +65,11 @@ fn feed(check: &mut Check, field: &str, raw: raw::feed::Feed, names: &mut HashSe
     {
         check.problem(at, &format!("{field}.{name}"), problem);
     }
-    if let (Some(header), Source::Http(Http { auth: Auth::None, .. })) = (known.and_then(|known| known.auth), &source) {
-        let message = format!("is needed: the publisher asks for a key in the header `{header}`; set name and file");
+    if let (Some(header), Source::Http(Http { auth: Auth::None, .. })) =
+        (known.and_then(|known| known.auth), &source)
+    {
+        let message =
+            format!("is needed: the publisher asks for a key in the header `{header}`; set name and file");
         check.problem(at, &format!("{field}.http.header"), message);
     }
     Some(Feed {

@@ -164,12 +164,16 @@ mod tests {
     fn ranges_are_the_fewest_prefixes() {
         let of = |first: &str, last: &str| {
             let bits = |text: &str| u128::from(text.parse::<Ipv4Addr>().unwrap().to_bits());
-            let text = |(first, length)| format!("{}/{length}", Ipv4Addr::from_bits(u32::try_from(first).unwrap()));
+            let text =
+                |(first, length)| format!("{}/{length}", Ipv4Addr::from_bits(u32::try_from(first).unwrap()));
             pieces(bits(first), bits(last), 32).map(text).collect::<Vec<_>>()
         };
         assert_eq!(of("192.0.2.0", "192.0.2.255"), ["192.0.2.0/24"]);
         assert_eq!(of("192.0.2.7", "192.0.2.7"), ["192.0.2.7/32"]);
-        assert_eq!(of("192.0.2.1", "192.0.2.6"), ["192.0.2.1/32", "192.0.2.2/31", "192.0.2.4/31", "192.0.2.6/32"]);
+        assert_eq!(
+            of("192.0.2.1", "192.0.2.6"),
+            ["192.0.2.1/32", "192.0.2.2/31", "192.0.2.4/31", "192.0.2.6/32"]
+        );
         assert_eq!(of("0.0.0.0", "255.255.255.255"), ["0.0.0.0/0"]);
         assert_eq!(of("1.0.0.0", "255.255.255.255").len(), 8);
         assert_eq!(pieces(0, u128::MAX, 128).collect::<Vec<_>>(), [(0, 0)]);
@@ -179,12 +183,17 @@ mod tests {
 
     #[test]
     fn ports_and_numbers() {
-        let text = |word: &str| prefix_or_port(word.as_bytes()).map(|(address, length)| (IpAddr::from(address).to_string(), length));
+        let text = |word: &str| {
+            prefix_or_port(word.as_bytes())
+                .map(|(address, length)| (IpAddr::from(address).to_string(), length))
+        };
         assert_eq!(text("192.0.2.1:443"), Some(("192.0.2.1".to_owned(), 32)));
         assert_eq!(text("[2001:db8::1]:443"), Some(("2001:db8::1".to_owned(), 128)));
         assert_eq!(text("[2001:db8::1]"), Some(("2001:db8::1".to_owned(), 128)));
         assert_eq!(text("2001:db8::443"), Some(("2001:db8::443".to_owned(), 128)));
-        for none in ["192.0.2.1:", "192.0.2.1:http", "[2001:db8::1]443", "[]:1", ":443", "example.org:443", ""] {
+        for none in
+            ["192.0.2.1:", "192.0.2.1:http", "[2001:db8::1]443", "[]:1", ":443", "example.org:443", ""]
+        {
             assert_eq!(text(none), None, "{none}");
         }
         let number = |word: &str| address(word.as_bytes()).map(|address| IpAddr::from(address).to_string());

@@ -22,7 +22,8 @@ pub(super) fn document(json: &Json, text: &[u8], sink: &mut Sink<'_>) -> Result<
     let mut deserializer = serde_json::Deserializer::from_slice(text);
     loop {
         let step = Step { walk: &mut walk, pointers: &pointers };
-        step.deserialize(&mut deserializer).map_err(|error| format!("is no JSON that can be read: {error}"))?;
+        step.deserialize(&mut deserializer)
+            .map_err(|error| format!("is no JSON that can be read: {error}"))?;
         if deserializer.end().is_ok() {
             return Ok(());
         }
@@ -189,11 +190,13 @@ impl Walk<'_, '_> {
         let json = self.json;
         let is = |wanted: Option<&String>, key: &str| wanted.is_some_and(|wanted| wanted == key);
         let (subject, keys) = json.subject().unwrap_or((Subject::Address, &[]));
-        let mut found = Found { name: Field::Other, end: None, score: None, category: None, fits: json.only.is_none() };
+        let mut found =
+            Found { name: Field::Other, end: None, score: None, category: None, fits: json.only.is_none() };
         let (mut is_metadata, mut records) = (false, None);
         while let Some(Key(key)) = map.next_key()? {
             let key = key.as_ref();
-            let only = json.only.as_ref().filter(|only| matches!(&only.column, Column::Name(name) if name == key));
+            let only =
+                json.only.as_ref().filter(|only| matches!(&only.column, Column::Name(name) if name == key));
             let is_name = keys.iter().any(|name| name == key) && matches!(found.name, Field::Other);
             let is_end = is(json.end.as_ref(), key);
             let is_score = is(json.score.as_ref(), key);

@@ -240,9 +240,12 @@ fn header(columns: &Columns, form: Form, line: &[u8], is_comment: bool) -> Resul
         return Ok(found);
     }
     let named = [Some(columns.subject().map(|(_, column)| column)), Some(columns.end.as_ref())];
-    let others = [columns.score.as_ref(), columns.category.as_ref(), columns.only.as_ref().map(|only| &only.column)];
+    let others =
+        [columns.score.as_ref(), columns.category.as_ref(), columns.only.as_ref().map(|only| &only.column)];
     let missing = named.into_iter().flatten().chain(others).flatten().find_map(|column| match column {
-        Column::Name(name) if !cells.iter().any(|cell| cell.eq_ignore_ascii_case(name.as_bytes())) => Some(name),
+        Column::Name(name) if !cells.iter().any(|cell| cell.eq_ignore_ascii_case(name.as_bytes())) => {
+            Some(name)
+        }
         Column::Name(_) | Column::Number(_) => None,
     });
     let start: String = String::from_utf8_lossy(line.get(..240).unwrap_or(line)).chars().take(80).collect();

@@ -1,6 +1,9 @@
 use weir_common::addr::Address;
 
-use super::{address, lines, sink::{Record, Sink}};
+use super::{
+    address, lines,
+    sink::{Record, Sink},
+};
 
 /// What a line with a name may be long, so that it is not searched for ever.
 const NAMED_MAX: usize = 1024;

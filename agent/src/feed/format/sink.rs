@@ -60,7 +60,8 @@ impl Record<'_> {
             Subject::Country => Key::country(self.name).map(Networks::Named),
             Subject::Address => match self.end {
                 Some(end) => Some(Networks::Range(address::address(self.name)?, address::address(end)?)),
-                None => address::prefix_or_port(self.name).map(|(address, length)| Networks::Prefix(address, length)),
+                None => address::prefix_or_port(self.name)
+                    .map(|(address, length)| Networks::Prefix(address, length)),
             },
         }
     }

@@ -95,8 +95,10 @@ impl Tables {
     /// Returns the first and the last address of each of its ranges.
     pub(super) fn ranges(&self, key: Key) -> impl Iterator<Item = (Address, Address)> {
         self.files.iter().flat_map(move |(_, _, table)| {
-            let v4 = of(&table.v4, key).iter().map(|(_, first, last)| (Address::V4(*first), Address::V4(*last)));
-            let v6 = of(&table.v6, key).iter().map(|(_, first, last)| (Address::V6(*first), Address::V6(*last)));
+            let v4 =
+                of(&table.v4, key).iter().map(|(_, first, last)| (Address::V4(*first), Address::V4(*last)));
+            let v6 =
+                of(&table.v6, key).iter().map(|(_, first, last)| (Address::V6(*first), Address::V6(*last)));
             v4.chain(v6)
         })
     }
@@ -207,10 +209,10 @@ mod tests {
                     \"2001:db8::\",\"2001:db8:ffff:ffff:ffff:ffff:ffff:ffff\",\"AS64500\"\r\n\
                     3325256704,3325256959,DE\n203.0.113.0,203.0.113.255,??\n";
         let table = parse(text.as_bytes()).unwrap();
-        assert_eq!(table.v4, [
-            (Key::Asn(64500), 0xc000_0200, 0xc000_02ff),
-            (Key::Country(*b"DE"), 0xc633_6400, 0xc633_64ff)
-        ]);
+        assert_eq!(
+            table.v4,
+            [(Key::Asn(64500), 0xc000_0200, 0xc000_02ff), (Key::Country(*b"DE"), 0xc633_6400, 0xc633_64ff)]
+        );
         assert_eq!(table.v6.len(), 1);
     }
 

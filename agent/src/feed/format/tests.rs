@@ -38,8 +38,14 @@ fn grammars_that_are_in_no_catalogue() {
             "range",
             "tor-geoip.txt",
             &[
-                "192.0.2.0/24", "198.51.100.0/26", "198.51.100.64/27", "198.51.100.96/28", "198.51.100.112/29",
-                "198.51.100.120/30", "198.51.100.124/31", "198.51.100.126/32",
+                "192.0.2.0/24",
+                "198.51.100.0/26",
+                "198.51.100.64/27",
+                "198.51.100.96/28",
+                "198.51.100.112/29",
+                "198.51.100.120/30",
+                "198.51.100.124/31",
+                "198.51.100.126/32",
             ],
         ),
         ("range", "tor-geoip6.txt", &["2001:db8::/48"]),
@@ -68,29 +74,32 @@ fn settings_of_general_grammars() {
     let text = "first\t-\tlast\tscore\tcategory\n192.0.2.0\tx\t192.0.2.3\t7\tscan\n2001:db8::1\t\t\t\t\n";
     assert_eq!(entries(tab, text), ["192.0.2.0/30", "2001:db8::1/128"]);
     let csv = "csv: {address: dst_ip, category: malware, delimiter: semicolon, comment: '#'}";
-    assert_eq!(entries(csv, "id;DST_IP;malware\n1;\"192.0.2.1\";x\n2; 192.0.2.2 ;\"a;b\"\n"), [
-        "192.0.2.1/32",
-        "192.0.2.2/32"
-    ]);
+    assert_eq!(
+        entries(csv, "id;DST_IP;malware\n1;\"192.0.2.1\";x\n2; 192.0.2.2 ;\"a;b\"\n"),
+        ["192.0.2.1/32", "192.0.2.2/32"]
+    );
     assert_eq!(entries("csv: {address: 2}", "a, \"192.0.2.1\" ,b\n"), ["192.0.2.1/32"]);
-    assert_eq!(entries("csv: {address: 2}", "\"never closed,192.0.2.1\n\"x\"\"y, z\",192.0.2.2\n"), [
-        "192.0.2.1/32",
-        "192.0.2.2/32"
-    ]);
+    assert_eq!(
+        entries("csv: {address: 2}", "\"never closed,192.0.2.1\n\"x\"\"y, z\",192.0.2.2\n"),
+        ["192.0.2.1/32", "192.0.2.2/32"]
+    );
     let lines = "json-lines: {address: [cidr, ip], score: confidence}";
-    assert_eq!(entries(lines, "{\"cidr\":\"192.0.2.0/24\"}\r\n\n{\"confidence\":5,\"ip\":\"2001:db8::\"}"), [
-        "192.0.2.0/24",
-        "2001:db8::/128"
-    ]);
+    assert_eq!(
+        entries(lines, "{\"cidr\":\"192.0.2.0/24\"}\r\n\n{\"confidence\":5,\"ip\":\"2001:db8::\"}"),
+        ["192.0.2.0/24", "2001:db8::/128"]
+    );
     let azure = "json: {items: /values/*/properties/addressPrefixes}";
     let text = r#"{"values":[{"properties":{"x":{"addressPrefixes":["198.51.100.1"]},"addressPrefixes":["192.0.2.0/24"]}}]}"#;
     assert_eq!(entries(azure, text), ["192.0.2.0/24"]);
     let second = "json: {items: [/a/1, /b~1c/*/ip]}";
-    assert_eq!(entries(second, r#"{"a":["192.0.2.1","192.0.2.2"],"b/c":{"x":{"ip":"192.0.2.3"}}}"#), [
-        "192.0.2.2/32",
-        "192.0.2.3/32"
-    ]);
-    assert_eq!(entries("asn-list", "AS64501 ; Example\nas64511 # nobody\n"), ["198.51.100.0/25", "2001:db8::/48"]);
+    assert_eq!(
+        entries(second, r#"{"a":["192.0.2.1","192.0.2.2"],"b/c":{"x":{"ip":"192.0.2.3"}}}"#),
+        ["192.0.2.2/32", "192.0.2.3/32"]
+    );
+    assert_eq!(
+        entries("asn-list", "AS64501 ; Example\nas64511 # nobody\n"),
+        ["198.51.100.0/25", "2001:db8::/48"]
+    );
 }
 
 #[test]
@@ -98,9 +107,15 @@ fn traps() {
     // A byte order mark, CRLF, host bits, v4-mapped addresses, blanks.
     let text = "\u{feff}192.0.2.77/24,9\r\n\r\n ::ffff:198.51.100.1 3\r\n::ffff:203.0.113.0/120\t5";
     assert_eq!(entries("score", text), ["192.0.2.0/24", "198.51.100.1/32", "203.0.113.0/24"]);
-    assert_eq!(entries("range", "\"192.0.2.0\",\"192.0.2.1\",\"XX\"\r\n\"start\",\"end\"\r\n"), ["192.0.2.0/31"]);
+    assert_eq!(
+        entries("range", "\"192.0.2.0\",\"192.0.2.1\",\"XX\"\r\n\"start\",\"end\"\r\n"),
+        ["192.0.2.0/31"]
+    );
     // Ranges that are none, or of two families, or the wrong way round.
-    let found = parsed(Format::Range, b"192.0.2.9-192.0.2.1\n192.0.2.1-2001:db8::\n192.0.2.0/24\n0.0.0.0-9.255.255.255");
+    let found = parsed(
+        Format::Range,
+        b"192.0.2.9-192.0.2.1\n192.0.2.1-2001:db8::\n192.0.2.0/24\n0.0.0.0-9.255.255.255",
+    );
     assert_eq!((found.entries.len(), found.parsed.rejected.lines, found.parsed.rejected.too_wide), (1, 2, 1));
     // Lines of a list that are no entry are counted, with the first of them.
     let dirt = parsed(Format::Plain, &sample("maltrail.txt")).parsed;
@@ -110,7 +125,8 @@ fn traps() {
     let found = parsed(Format::Score, b"address score\naddress score\n192.0.2.1 4\n").parsed;
     assert_eq!(found.first_rejected, Some((2, "address score".to_owned())));
     // An object that has no address.
-    let found = parsed(Format::SpamhausDrop, b"{\"sblid\":1}\n{\"cidr\":\"192.0.2.0/24\"}\n{\"cidr\":\"192.").parsed;
+    let found =
+        parsed(Format::SpamhausDrop, b"{\"sblid\":1}\n{\"cidr\":\"192.0.2.0/24\"}\n{\"cidr\":\"192.").parsed;
     assert_eq!((found.entries.len(), found.rejected.lines), (1, 2));
     assert_eq!(found.declared, None);
 }
@@ -136,16 +152,25 @@ fn declared_counts() {
 #[test]
 fn what_is_selected() {
     let of = |min_score| Select { min_score: Some(min_score), ..Select::default() };
-    let found = selected("score", of(3), b"192.0.2.1\t2\n192.0.2.2\t3\n192.0.2.3\n192.0.2.4\t-\n192.0.2.5\t3.9\n");
+    let found =
+        selected("score", of(3), b"192.0.2.1\t2\n192.0.2.2\t3\n192.0.2.3\n192.0.2.4\t-\n192.0.2.5\t3.9\n");
     assert_eq!(found.entries, ["192.0.2.2/32", "192.0.2.3/32", "192.0.2.4/32", "192.0.2.5/32"]);
     assert_eq!(found.parsed.rejected.unselected, 1);
-    let found = selected("suricata-iprep", Select { min_score: Some(40), ..categories(&["1", "2"]) }, &sample("iprep.list"));
+    let found = selected(
+        "suricata-iprep",
+        Select { min_score: Some(40), ..categories(&["1", "2"]) },
+        &sample("iprep.list"),
+    );
     assert_eq!((found.entries, found.parsed.rejected.unselected), (vec!["192.0.2.1/32".to_owned()], 2));
     let found = selected("turris", categories(&["Telnet"]), &sample("turris.csv"));
     assert_eq!((found.entries, found.parsed.rejected.unselected), (vec!["198.51.100.15/32".to_owned()], 2));
     let found = selected("aws", categories(&["EC2"]), &sample("aws.json"));
     assert_eq!(found.entries, ["192.0.2.0/26", "2001:db8:100::/40"]);
-    let found = selected("abuseipdb", Select { min_score: Some(97), ..categories(&["CN", "NL"]) }, &sample("abuseipdb.json"));
+    let found = selected(
+        "abuseipdb",
+        Select { min_score: Some(97), ..categories(&["CN", "NL"]) },
+        &sample("abuseipdb.json"),
+    );
     assert_eq!(found.entries, ["192.0.2.120/32", "2001:db8::bad/128"]);
     assert_eq!(found.parsed.rejected.unselected, 1);
     let found = selected("threatfox", of(80), &sample("threatfox.csv"));
@@ -156,7 +181,8 @@ fn what_is_selected() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("countries.csv");
     fs::write(&path, "start,end,country\n192.0.2.0,192.0.2.255,US\n3325256704,3325256959,NL\n").unwrap();
-    let found = selected("country-list", Select { tables: vec![path], ..Select::default() }, b"# of these\nnl\nDE\n");
+    let found =
+        selected("country-list", Select { tables: vec![path], ..Select::default() }, b"# of these\nnl\nDE\n");
     assert_eq!(found.entries, ["198.51.100.0/24"]);
 }
 
@@ -180,10 +206,14 @@ fn widths_and_counts_are_guarded() {
 fn refusals_of_the_whole() {
     let refusal = |yaml: &str, text: &[u8]| parse(&feed(format(yaml)), text).unwrap_err();
     for yaml in ["plain", "score", "range", "words", "csv: {address: ip}", "aws", "spamhaus-drop"] {
-        assert!(refusal(yaml, b"<!DOCTYPE html><html><body>rate limited</body></html>").contains("HTML page"));
+        assert!(
+            refusal(yaml, b"<!DOCTYPE html><html><body>rate limited</body></html>").contains("HTML page")
+        );
         assert!(refusal(yaml, b"\xff\xfe1\x009\x002\0").contains("publish UTF-8"));
     }
-    assert!(refusal("plain", b"{\"message\":\"API rate limit exceeded\"}").contains("API rate limit exceeded"));
+    assert!(
+        refusal("plain", b"{\"message\":\"API rate limit exceeded\"}").contains("API rate limit exceeded")
+    );
     let error = refusal("csv: {address: dst_ip}", b"# a comment\nfirst,ip,port\n1,192.0.2.1,80\n");
     assert!(error.contains("no column `dst_ip`") && error.contains("`first,ip,port`"), "{error}");
     assert!(refusal("aws", b"{\"prefixes\":[{\"ip_prefix\":\"192.0.2.0/24\"}").contains("line 1 column"));

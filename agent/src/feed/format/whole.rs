@@ -8,12 +8,16 @@ const FOREIGN: &[(&[u8], &str)] = &[
     (b"\xff\xfe", "is UTF-16; publish UTF-8"),
     (b"\xfe\xff", "is UTF-16; publish UTF-8"),
     (b"\x1f\x8b", "is compressed with gzip under a name that does not say so; name it .gz, or unpack it"),
-    (b"\x28\xb5\x2f\xfd", "is compressed with zstd under a name that does not say so; name it .zst, or unpack it"),
+    (
+        b"\x28\xb5\x2f\xfd",
+        "is compressed with zstd under a name that does not say so; name it .zst, or unpack it",
+    ),
     (b"PK\x03\x04", "is a zip archive under a name that does not say so; name it .zip, or unpack it"),
     (b"%PDF-", "is a PDF, not a list"),
 ];
 /// Starts of pages, without regard to case.
-const PAGES: &[&[u8]] = &[b"<!doctype", b"<html", b"<head", b"<body", b"<!--", b"<?xml", b"<script", b"<title"];
+const PAGES: &[&[u8]] =
+    &[b"<!doctype", b"<html", b"<head", b"<body", b"<!--", b"<?xml", b"<script", b"<title"];
 
 /// Refuses what is no text, and pages that a server sends instead of a list.
 pub(super) fn check_text(text: &[u8]) -> Result<(), String> {
@@ -28,7 +32,8 @@ pub(super) fn check_text(text: &[u8]) -> Result<(), String> {
         return Err(format!("{what}; publish UTF-8"));
     }
     let text = text.strip_prefix(BYTE_ORDER_MARK).unwrap_or(text).trim_ascii_start();
-    let is_start = |page: &&[u8]| text.get(..page.len()).is_some_and(|start| start.eq_ignore_ascii_case(page));
+    let is_start =
+        |page: &&[u8]| text.get(..page.len()).is_some_and(|start| start.eq_ignore_ascii_case(page));
     match PAGES.iter().find(|page| is_start(page)) {
         Some(page) if page.starts_with(b"<?") => Err("is an XML document, not a list".to_owned()),
         Some(_) => Err("is an HTML page, not a list; look at the URL in a browser".to_owned()),
@@ -47,7 +52,9 @@ pub(super) fn check_lines(text: &[u8]) -> Result<(), String> {
         return Ok(());
     }
     let start: String = String::from_utf8_lossy(text.get(..60).unwrap_or(text)).trim().into();
-    Err(format!("is JSON, and its format reads lines: `{start}`; use format json or json-lines if it is the list"))
+    Err(format!(
+        "is JSON, and its format reads lines: `{start}`; use format json or json-lines if it is the list"
+    ))
 }
 
 /// Returns the count of entries that a text declares: FireHOL's `# Entries : 6273 subnets, …` and
@@ -106,7 +113,9 @@ mod tests {
         assert_eq!(declared(firehol), Some(6273));
         assert_eq!(declared(b"# Number of entries: 7\r\n192.0.2.1\r\n"), Some(7));
         assert_eq!(declared(b"192.0.2.1\n# END (1487 entries)\n"), Some(1487));
-        for none in [&b""[..], b"192.0.2.1\n# Entries : 5\n", b"# Entries: many\n", b"# END (x entries)", b"#"] {
+        for none in
+            [&b""[..], b"192.0.2.1\n# Entries : 5\n", b"# Entries: many\n", b"# END (x entries)", b"#"]
+        {
             assert_eq!(declared(none), None);
         }
     }
