@@ -45,7 +45,8 @@ fn union(feed: &Feed, text: &str) -> Vec<(u32, u32)> {
     let parsed = format::parse(feed, text.as_bytes()).unwrap();
     assert_eq!(parsed.rejected.lines, 0, "{parsed}");
     let last = |network: u32, length: u8| network | u32::MAX.checked_shr(length.into()).unwrap_or(0);
-    let mut ranges: Vec<_> = parsed.entries.v4.iter().map(|&(network, length)| (network, last(network, length))).collect();
+    let mut ranges: Vec<_> =
+        parsed.entries.v4.iter().map(|&(network, length)| (network, last(network, length))).collect();
     ranges.sort_unstable();
     let mut union: Vec<(u32, u32)> = Vec::new();
     for (first, end) in ranges {
@@ -64,7 +65,11 @@ fn iprange(text: &str) -> Option<Vec<(u32, u32)>> {
     let output = match Command::new("iprange").arg("--print-ranges").arg(file.path()).output() {
         Ok(output) => output,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            writeln!(io::stderr(), "iprange is not here (Debian package iprange), so nothing is compared with it").unwrap();
+            writeln!(
+                io::stderr(),
+                "iprange is not here (Debian package iprange), so nothing is compared with it"
+            )
+            .unwrap();
             return None;
         }
         Err(error) => panic!("run iprange: {error}"),
@@ -113,7 +118,8 @@ fn a_real_list_agrees_with_iprange() {
 
 #[test]
 fn prefixes_agree_with_iprange() {
-    let text: String = (0..LINES).map(|line| format!("{}/{}\n", address(line), 22 + mixed(line ^ 7) % 11)).collect();
+    let text: String =
+        (0..LINES).map(|line| format!("{}/{}\n", address(line), 22 + mixed(line ^ 7) % 11)).collect();
     let ours = union(&feed(Format::Plain, None), &text);
     if let Some(theirs) = iprange(&text) {
         assert_eq!(ours, theirs);
