@@ -5,10 +5,16 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
+use tokio::{
+    runtime::{Handle, RuntimeFlavor},
+    task,
+};
+
 use super::{
     Feed, Listing, Parsed, Refusal,
     difference::Difference,
-    format, guard,
+    format::{self, Tables},
+    guard,
     ledger::Ledger,
     source::{FetchError, Fetched, Source},
     store::{Content, Saved, Store, Validators},
@@ -34,6 +40,7 @@ pub struct Worker {
     feed: Feed,
     source: Result<Source, FetchError>,
     store: Store,
+    tables: Tables,
     validators: Validators,
     ledger: Option<Ledger>,
     /// When its list was last confirmed, and how old the confirmation was then. By a clock that
@@ -58,6 +65,7 @@ impl Worker {
             source: Source::new(&config),
             feed: Feed::new(config),
             store,
+            tables: Tables::default(),
             validators: Validators::default(),
             ledger: None,
             confirmed: None,
@@ -168,7 +176,7 @@ impl Worker {
                 self.feed.state.reads.unchanged += 1;
                 false
             }
-            Fetched::Text(text, validators) => match format::parse(&self.feed.config, &text) {
+            Fetched::Text(text, validators) => match self.parse(&text) {
                 Ok(parsed) => self.judge(parsed, validators),
                 Err(message) => {
                     self.feed.state.reads.refused += 1;
@@ -187,6 +195,20 @@ impl Worker {
                 self.save();
                 self.feed.listing != before
             }
+        }
+    }
+
+    /// Long lists take a while, and others wait for this thread.
+    fn parse(&mut self, text: &[u8]) -> Result<Parsed, String> {
+        let config = Arc::clone(&self.feed.config);
+        let tables = &mut self.tables;
+        let mut parse = || {
+            tables.refresh(&config.select.tables)?;
+            format::parse_with(&config, text, tables)
+        };
+        match Handle::try_current().map(|runtime| runtime.runtime_flavor()) {
+            Ok(RuntimeFlavor::MultiThread) => task::block_in_place(parse),
+            Ok(_) | Err(_) => parse(),
         }
     }
 
