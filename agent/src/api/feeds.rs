@@ -74,7 +74,10 @@ async fn lines(
     peer.may_change()?;
     let Lines { lines } = read(body).await?;
     let taken = lines.len();
-    feeds.push(&name, lines).await.map_err(|why| Problem::not_found(why).mend("`weir feeds list` shows all"))?;
+    feeds
+        .push(&name, lines)
+        .await
+        .map_err(|why| Problem::not_found(why).mend("`weir feeds list` shows all"))?;
     page(&Taken { taken })
 }
 

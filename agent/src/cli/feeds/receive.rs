@@ -82,7 +82,9 @@ fn deliver(socket: &Path, path: &str, batch: &Lines) -> Result<(), CliError> {
             Err(ClientError::Refused(problem)) if problem.status == StatusCode::SERVICE_UNAVAILABLE => {
                 thread::sleep(PAUSE);
             }
-            Err(error @ (ClientError::Refused(_) | ClientError::Forbidden { .. })) => return Err(error.into()),
+            Err(error @ (ClientError::Refused(_) | ClientError::Forbidden { .. })) => {
+                return Err(error.into());
+            }
             Err(error) => {
                 if !std::mem::replace(&mut told, true) {
                     output::warning(&format!("{error}; what exabgp says waits"));
