@@ -5,10 +5,16 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
+use tokio::{
+    runtime::{Handle, RuntimeFlavor},
+    task,
+};
+
 use super::{
     Feed, Listing, Parsed, Refusal,
     difference::Difference,
-    format, guard,
+    format::{self, Tables},
+    guard,
     ledger::Ledger,
     source::{FetchError, Fetched, Source},
     store::{Content, Saved, Store, Validators},
@@ -35,7 +41,7 @@ pub struct Worker {
     source: Result<Source, FetchError>,
     store: Store,
     /// What autonomous systems and countries in its list stand for.
-    tables: format::Tables,
+    tables: Tables,
     validators: Validators,
     ledger: Option<Ledger>,
     /// When its list was last confirmed, and how old the confirmation was then. By a clock that
@@ -60,7 +66,7 @@ impl Worker {
             source: Source::new(&config),
             feed: Feed::new(config),
             store,
-            tables: format::Tables::default(),
+            tables: Tables::default(),
             validators: Validators::default(),
             ledger: None,
             confirmed: None,
@@ -92,6 +98,13 @@ impl Worker {
             Ok(source) => source.news().await,
             Err(_) => std::future::pending().await,
         }
+    }
+
+    /// Returns where its source is told what it lists, if it is not asked.
+    #[must_use]
+    pub fn inlet(&self) -> Option<tokio::sync::mpsc::Sender<String>> {
+        _ = &self.source;
+        None
     }
 
     fn restore(&mut self) {
@@ -186,18 +199,16 @@ impl Worker {
                 self.feed.state.reads.unchanged += 1;
                 false
             }
-            Fetched::Text(text, validators) => {
-                match format::parse_with(&self.feed.config, &text, &self.tables) {
-                    Ok(parsed) => self.judge(parsed, validators),
-                    Err(message) => {
-                        self.feed.state.reads.refused += 1;
-                        self.refuse(FORMAT, message, false);
-                        self.held = None;
-                        self.refused = self.feed.state.refusal.clone().map(|refusal| (refusal, validators));
-                        false
-                    }
+            Fetched::Text(text, validators) => match self.parse(&text) {
+                Ok(parsed) => self.judge(parsed, validators),
+                Err(message) => {
+                    self.feed.state.reads.refused += 1;
+                    self.refuse(FORMAT, message, false);
+                    self.held = None;
+                    self.refused = self.feed.state.refusal.clone().map(|refusal| (refusal, validators));
+                    false
                 }
-            }
+            },
             Fetched::List(parsed) => self.judge(parsed, Validators::default()),
             Fetched::Ledger(ledger) => {
                 self.feed.state.reads.ok += 1;
@@ -207,6 +218,15 @@ impl Worker {
                 self.save();
                 self.feed.listing != before
             }
+        }
+    }
+
+    /// Long lists take a while, and others wait for this thread.
+    fn parse(&self, text: &[u8]) -> Result<Parsed, String> {
+        let parse = || format::parse_with(&self.feed.config, text, &self.tables);
+        match Handle::try_current().map(|runtime| runtime.runtime_flavor()) {
+            Ok(RuntimeFlavor::MultiThread) => task::block_in_place(parse),
+            Ok(_) | Err(_) => parse(),
         }
     }
 
