@@ -35,7 +35,10 @@ pub(super) fn prefix_or_port(word: &[u8]) -> Option<(Address, u8)> {
     }
     // In front of the first colon there is IPv4, or it is IPv6 without a port.
     match memchr::memchr(b':', word).map(|colon| word.split_at(colon)) {
-        Some((address, [_, port @ ..])) if is_port(port) && let Some((bits, length)) = plain::parse_word(address) => {
+        Some((address, [_, port @ ..]))
+            if is_port(port)
+                && let Some((bits, length)) = plain::parse_word(address) =>
+        {
             Some((Address::V4(bits), length))
         }
         _ => prefix(word),
