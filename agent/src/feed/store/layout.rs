@@ -101,7 +101,8 @@ impl Header {
     }
 
     pub(super) fn confirmed(&self) -> SystemTime {
-        let since = Duration::from_secs(self.seconds).saturating_add(Duration::from_nanos(self.nanoseconds.into()));
+        let since =
+            Duration::from_secs(self.seconds).saturating_add(Duration::from_nanos(self.nanoseconds.into()));
         SystemTime::UNIX_EPOCH.checked_add(since).unwrap_or_else(SystemTime::now)
     }
 
@@ -276,7 +277,9 @@ pub(super) fn covering(mut file: File, address: IpAddr) -> Result<Vec<IpNet>, Da
     pieces.bytes(u64::from(header.meta))?;
     let mut found = Vec::new();
     let address = Address::from(address);
-    for [v4, v6] in [[0, 1], [2, 3]].map(|pair| pair.map(|at: usize| header.counts.get(at).copied().unwrap_or(0))) {
+    for [v4, v6] in
+        [[0, 1], [2, 3]].map(|pair| pair.map(|at: usize| header.counts.get(at).copied().unwrap_or(0)))
+    {
         pieces.each_v4(v4, |network, length| {
             if matches!(address, Address::V4(bits) if network_v4(bits, length.into()) == network) {
                 found.extend(Ipv4Net::new(network.into(), length).map(IpNet::V4));

@@ -63,7 +63,8 @@ fn what_is_kept_comes_back() {
 
     let mut ledger = Ledger::default();
     let ends = Some(SystemTime::UNIX_EPOCH + Duration::from_secs(2_000_000_000));
-    let entry = |text: &str, throttled| ledger::Entry { prefixes: vec![text.parse().unwrap()], throttled, ends };
+    let entry =
+        |text: &str, throttled| ledger::Entry { prefixes: vec![text.parse().unwrap()], throttled, ends };
     ledger.set("1".to_owned(), entry("192.0.2.1/32", false));
     ledger.set("2".to_owned(), entry("192.0.2.2/32", true));
     let of_ledger = Saved { content: Content::Ledger(ledger), ..saved() };
@@ -133,11 +134,11 @@ fn a_confirmation_writes_the_time_only() {
     store.save(&feed("a"), &saved()).unwrap();
     let path = directory.path().join("feeds/a.list");
     let inode = fs::metadata(&path).unwrap().ino();
-    let later = saved().confirmed + Duration::from_secs(60);
+    let later = saved().confirmed + Duration::from_mins(1);
     store.confirm(&feed("a"), later).unwrap();
     assert_eq!(store.load(&feed("a")).unwrap(), Some(Saved { confirmed: later, ..saved() }));
     // The same list saved again is a confirmation too.
-    let latest = later + Duration::from_secs(60);
+    let latest = later + Duration::from_mins(1);
     store.save(&feed("a"), &Saved { confirmed: latest, ..saved() }).unwrap();
     assert_eq!(store.load(&feed("a")).unwrap(), Some(Saved { confirmed: latest, ..saved() }));
     assert_eq!(fs::metadata(&path).unwrap().ino(), inode);

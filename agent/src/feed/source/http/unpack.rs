@@ -73,7 +73,11 @@ impl Packing {
                 "" | "identity" => {}
                 "gzip" | "x-gzip" => encodings.push(Coding::Gzip),
                 "zstd" => encodings.push(Coding::Zstd),
-                _ => return Err(format!("is encoded in `{name}`, which was not asked for; only gzip and zstd are")),
+                _ => {
+                    return Err(format!(
+                        "is encoded in `{name}`, which was not asked for; only gzip and zstd are"
+                    ));
+                }
             }
         }
         if encodings.len() > ENCODINGS_MAX {
@@ -260,7 +264,12 @@ mod tests {
             ("not zstd", "list.txt", &[("content-encoding", "zstd")], gzip(LIST)),
             ("half a gzip", "list.txt", &[("content-encoding", "gzip")], half(gzip(&long))),
             ("a gzip without its end", "list.gz", &[], gzip(LIST)[..gzip(LIST).len() - 4].to_vec()),
-            ("half a zstd", "list", &[("content-encoding", "zstd")], half(zstd::encode_all(&long[..], 3).unwrap())),
+            (
+                "half a zstd",
+                "list",
+                &[("content-encoding", "zstd")],
+                half(zstd::encode_all(&long[..], 3).unwrap()),
+            ),
             ("half a zip", "list.zip", &[], half(zip(&[("a", &long)]))),
             ("no zip", "list.zip", &[], LIST.to_vec()),
             ("no gz", "list.gz", &[], LIST.to_vec()),
