@@ -38,12 +38,20 @@ pub struct Engine {
 
 /// For whoever wants something of one feed.
 #[derive(Clone, Debug, Default)]
-pub struct Handle(Arc<RwLock<HashMap<String, mpsc::Sender<Wish>>>>);
+pub struct Handle(Arc<RwLock<HashMap<String, Ways>>>);
+
+/// The ways to one feed.
+#[derive(Clone, Debug)]
+struct Ways {
+    wishes: mpsc::Sender<Wish>,
+    /// For what its source says of itself.
+    inlet: Option<mpsc::Sender<String>>,
+}
 
 #[derive(Debug)]
 struct Running {
     config: Arc<config::Feed>,
-    wishes: mpsc::Sender<Wish>,
+    ways: Ways,
     task: JoinHandle<()>,
 }
 
@@ -90,12 +98,13 @@ impl Engine {
         for worker in workers {
             let config = Arc::clone(&worker.feed().config);
             let (wishes, receiver) = mpsc::channel(WISHES);
+            let ways = Ways { wishes, inlet: worker.inlet() };
             let task = tokio::spawn(work(worker, receiver, self.updates.clone()));
             // What ran under this name ends.
-            self.tasks.insert(config.name.clone(), Running { config, wishes, task });
+            self.tasks.insert(config.name.clone(), Running { config, ways, task });
         }
-        let wishes = self.tasks.iter().map(|(name, running)| (name.clone(), running.wishes.clone()));
-        *self.handle.0.write().await = wishes.collect();
+        let ways = self.tasks.iter().map(|(name, running)| (name.clone(), running.ways.clone()));
+        *self.handle.0.write().await = ways.collect();
         self.store.retain(configs);
     }
 
@@ -104,7 +113,7 @@ impl Engine {
         for running in self.tasks.values() {
             if matches!(running.config.source, config::Source::File(_)) {
                 // One that waits already stands for all that follow.
-                _ = running.wishes.try_send(Wish::Refresh(None));
+                _ = running.ways.wishes.try_send(Wish::Refresh(None));
             }
         }
     }
@@ -133,8 +142,22 @@ impl Handle {
         self.wish(name, Wish::Accept).await?
     }
 
+    /// Hands a feed what its source says of itself, a line a message; waits while it is busy.
+    ///
+    /// # Errors
+    /// Says why it is not taken.
+    pub async fn push(&self, name: &str, lines: Vec<String>) -> Result<(), String> {
+        let inlet = self.0.read().await.get(name).map(|feed| feed.inlet.clone());
+        let inlet = inlet.ok_or_else(|| format!("`{name}` is no feed"))?;
+        let inlet = inlet.ok_or_else(|| format!("`{name}` is not told anything; its source is asked"))?;
+        for line in lines {
+            inlet.send(line).await.map_err(|_| format!("`{name}` has ended"))?;
+        }
+        Ok(())
+    }
+
     async fn wish<T>(&self, name: &str, wish: impl FnOnce(oneshot::Sender<T>) -> Wish) -> Result<T, String> {
-        let feed = self.0.read().await.get(name).cloned();
+        let feed = self.0.read().await.get(name).map(|ways| ways.wishes.clone());
         let feed = feed.ok_or_else(|| format!("`{name}` is no feed"))?;
         let (reply, answer) = oneshot::channel();
         let busy = || format!("`{name}` is being read; try again");
@@ -148,7 +171,7 @@ impl Running {
     async fn refresh(&self) -> Option<Feed> {
         let (done, waits) = oneshot::channel();
         let local = matches!(self.config.source, config::Source::File(_));
-        self.wishes.try_send(Wish::Refresh(local.then_some(done))).ok()?;
+        self.ways.wishes.try_send(Wish::Refresh(local.then_some(done))).ok()?;
         if local { waits.await.ok() } else { None }
     }
 }

@@ -5,10 +5,16 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
+use tokio::{
+    runtime::{Handle, RuntimeFlavor},
+    task,
+};
+
 use super::{
     Feed, Listing, Parsed, Refusal,
     difference::Difference,
-    format, guard,
+    format::{self, Tables},
+    guard,
     ledger::Ledger,
     source::{FetchError, Fetched, Source},
     store::{Content, Saved, Store, Validators},
@@ -34,6 +40,8 @@ pub struct Worker {
     feed: Feed,
     source: Result<Source, FetchError>,
     store: Store,
+    /// What autonomous systems and countries in its list stand for.
+    tables: Tables,
     validators: Validators,
     ledger: Option<Ledger>,
     /// When its list was last confirmed, and how old the confirmation was then. By a clock that
@@ -58,6 +66,7 @@ impl Worker {
             source: Source::new(&config),
             feed: Feed::new(config),
             store,
+            tables: Tables::default(),
             validators: Validators::default(),
             ledger: None,
             confirmed: None,
@@ -91,6 +100,13 @@ impl Worker {
         }
     }
 
+    /// Returns where its source is told what it lists, if it is not asked.
+    #[must_use]
+    pub fn inlet(&self) -> Option<tokio::sync::mpsc::Sender<String>> {
+        _ = &self.source;
+        None
+    }
+
     fn restore(&mut self) {
         match self.store.load(&self.feed.config) {
             Ok(Some(saved)) => {
@@ -117,7 +133,9 @@ impl Worker {
     /// Returns true if the listing is not what it was.
     pub async fn refresh(&mut self) -> bool {
         let started = Instant::now();
+        let tables = self.refresh_tables();
         let fetched = match &mut self.source {
+            _ if tables.is_err() => Err(FetchError::new("unreadable", tables.err().unwrap_or_default())),
             Ok(source) => {
                 let newest = self.refused.as_ref().map(|(_, validators)| validators);
                 source.fetch(newest.unwrap_or(&self.validators)).await
@@ -133,6 +151,19 @@ impl Worker {
         };
         self.feed.state.milliseconds = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.expire(SystemTime::now()) || changed
+    }
+
+    /// Reads the tables that have changed. The list is then asked for as if there were none: what it
+    /// names has other prefixes now.
+    fn refresh_tables(&mut self) -> Result<(), String> {
+        if self.tables.refresh(&self.feed.config.select.tables)? {
+            self.validators = Validators::default();
+            self.refused = None;
+            if let Ok(source) = &mut self.source {
+                source.forget();
+            }
+        }
+        Ok(())
     }
 
     fn fail(&mut self, error: &FetchError) {
@@ -167,7 +198,7 @@ impl Worker {
                 self.feed.state.reads.unchanged += 1;
                 false
             }
-            Fetched::Text(text, validators) => match format::parse(&self.feed.config, &text) {
+            Fetched::Text(text, validators) => match self.parse(&text) {
                 Ok(parsed) => self.judge(parsed, validators),
                 Err(message) => {
                     self.feed.state.reads.refused += 1;
@@ -186,6 +217,15 @@ impl Worker {
                 self.save();
                 self.feed.listing != before
             }
+        }
+    }
+
+    /// Long lists take a while, and others wait for this thread.
+    fn parse(&self, text: &[u8]) -> Result<Parsed, String> {
+        let parse = || format::parse_with(&self.feed.config, text, &self.tables);
+        match Handle::try_current().map(|runtime| runtime.runtime_flavor()) {
+            Ok(RuntimeFlavor::MultiThread) => task::block_in_place(parse),
+            Ok(_) | Err(_) => parse(),
         }
     }
 
