@@ -22,7 +22,7 @@ use super::{
 use crate::config;
 
 /// The cause of a list that is no list at all.
-pub(super) const FORMAT: &str = "format";
+const FORMAT: &str = "format";
 /// The longest wait after failures.
 const BACKOFF_MAX: Duration = Duration::from_hours(1);
 /// The wait after the first failure; it doubles with each that follows.
@@ -188,13 +188,12 @@ impl Worker {
         self.retry_after = None;
         match fetched {
             Fetched::Unchanged => {
-                match &self.refused {
+                if let Some((refusal, _)) = &self.refused {
                     // What was refused stays refused, with the reason.
-                    Some((refusal, _)) => self.feed.state.refusal = Some(refusal.clone()),
-                    None => {
-                        self.confirm();
-                        self.note();
-                    }
+                    self.feed.state.refusal = Some(refusal.clone());
+                } else {
+                    self.confirm();
+                    self.note();
                 }
                 self.feed.state.reads.unchanged += 1;
                 false
