@@ -78,6 +78,8 @@ pub struct Parsed {
     pub entries: Entries,
     /// What was left out.
     pub rejected: Rejected,
+    /// One of them is 0.0.0.0/0 or ::/0, and was left out.
+    pub everything: bool,
     /// The first line that is in no format: its number from 1, and its start.
     pub first_rejected: Option<(usize, String)>,
     /// How many entries the list itself says that it has.

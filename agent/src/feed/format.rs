@@ -28,6 +28,7 @@ impl Parsed {
     }
 
     fn push_v4(&mut self, network: u32, length: u8) {
+        self.everything |= length == 0;
         if length < Guards::default().ipv4_prefix {
             self.rejected.too_wide += 1;
         } else {
@@ -37,6 +38,7 @@ impl Parsed {
     }
 
     fn push_v6(&mut self, network: V6, length: u8) {
+        self.everything |= length == 0;
         if length < Guards::default().ipv6_prefix {
             self.rejected.too_wide += 1;
         } else {

@@ -38,18 +38,8 @@ pub struct FetchError {
 impl FetchError {
     /// All causes, as metrics have them.
     pub const CAUSES: &[&str] = &[
-        "unreadable",
-        "connect",
-        "tls",
-        "timeout",
-        "status",
-        "redirect",
-        "address",
-        "size",
-        "ratio",
-        "encoding",
-        "auth",
-        "protocol",
+        "unreadable", "connect", "tls", "timeout", "status", "redirect", "address", "size", "ratio",
+        "encoding", "auth", "html", "protocol",
     ];
 
     /// Returns an error with this cause.
@@ -113,6 +103,15 @@ impl Source {
                 Ok(Fetched::List(Parsed { entries: entries.clone(), ..Parsed::default() }))
             }
             Self::Http(text) => text.fetch(validators).await,
+        }
+    }
+
+    /// Returns how long its last answer is good for, as it says itself: it is not asked before.
+    #[must_use]
+    pub fn fresh_for(&self) -> Option<Duration> {
+        match self {
+            Self::Http(text) => text.fresh_for(),
+            Self::File(_) | Self::Fixed(_) => None,
         }
     }
 
