@@ -5,12 +5,14 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
+use tokio::sync::mpsc;
+
 use super::{
     Feed, Listing, Parsed, Reads, Refusal, State,
     difference::Difference,
     format, guard,
     ledger::Ledger,
-    source::{FetchError, Fetched, Source},
+    source::{FetchError, Fetched, Source, crowdsec::Usage},
     store::{Content, Saved, Store, Validators},
 };
 use crate::config;
@@ -76,6 +78,18 @@ impl Worker {
         }
     }
 
+    /// Returns where to put in lines that others tell it, if its source lives on such.
+    #[must_use]
+    pub fn inlet(&self) -> Option<mpsc::Sender<String>> {
+        self.source.as_ref().ok().and_then(Source::inlet)
+    }
+
+    /// Returns where to note what becomes of packets of its entries, if its source wants to know.
+    #[must_use]
+    pub fn usage(&self) -> Option<Arc<Usage>> {
+        self.source.as_ref().ok().and_then(Source::usage)
+    }
+
     fn restore(&mut self) {
         match self.store.load(&self.feed.config) {
             Ok(Some(saved)) => {
@@ -83,7 +97,12 @@ impl Worker {
                 self.validators = saved.validators;
                 match saved.content {
                     Content::Listing(listing) => self.feed.listing = listing,
-                    Content::Ledger(ledger) => self.take_ledger(ledger),
+                    Content::Ledger(ledger) => {
+                        if let Ok(source) = &mut self.source {
+                            source.resume(&ledger);
+                        }
+                        self.take_ledger(ledger);
+                    }
                 }
                 self.expire(SystemTime::now());
             }
@@ -152,8 +171,9 @@ impl Worker {
                 }
             },
             Fetched::List(parsed) => self.judge(parsed, Validators::default()),
-            Fetched::Ledger(ledger) => {
+            Fetched::Ledger(ledger, rejected) => {
                 self.feed.state.reads.ok += 1;
+                self.feed.state.rejected = rejected;
                 let before = self.feed.listing.clone();
                 self.take_ledger(ledger);
                 self.confirm();
