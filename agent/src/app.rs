@@ -117,9 +117,9 @@ struct News {
 
 /// Returns where lists lie.
 fn files(config: &Config) -> impl Iterator<Item = &Path> {
-    config.feeds.iter().filter_map(|feed| match &feed.source {
-        config::Source::File(path) => Some(path.as_path()),
-        _ => None,
+    config.feeds.iter().filter_map(|feed| {
+        let config::Source::File(path) = &feed.source else { return None };
+        Some(path.as_path())
     })
 }
 

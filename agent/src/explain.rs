@@ -8,6 +8,7 @@ mod packet;
 
 use std::{fmt::Write as _, net::IpAddr, path::Path};
 
+use ipnet::IpNet;
 use serde::Serialize;
 use weir_common::{
     addr::Address,
@@ -25,6 +26,7 @@ use weir_ebpf::{Case, judge};
 use crate::{
     config::Port,
     datapath::{DatapathError, Pins, clock, memory::Mapped},
+    feed::store::Store,
     policy::Origin,
     record::{LimitRecord, Record},
 };
@@ -42,6 +44,8 @@ pub struct Explanation {
     pub summary: String,
     /// Lists that cover it.
     pub listed_by: Vec<Origin>,
+    /// The entries of feeds in which it lies, as the last good lists on disk have them.
+    pub entries: Vec<ListedAs>,
     /// Its class in the kernel, 0: in no list.
     pub class: u16,
     /// The policy drops nothing.
@@ -53,6 +57,15 @@ pub struct Explanation {
     pub rule: Option<RuleFound>,
     /// Limits that it may meet, and what it owes them.
     pub limits: Vec<Bucket>,
+}
+
+/// Entries of a feed.
+#[derive(Debug, Serialize)]
+pub struct ListedAs {
+    /// The feed.
+    pub feed: String,
+    /// Its prefixes in which the address lies, widest first.
+    pub prefixes: Vec<IpNet>,
 }
 
 /// A ban or a manual rule.
@@ -172,6 +185,7 @@ pub fn explain(
         verdict: case.outcome.as_str(),
         reason: case.reason.as_str(),
         summary: summary(&case, &listed_by, &limits),
+        entries: entries(&Store::new(state), &listed_by, source.into()),
         listed_by,
         class: case.class,
         shadow: case.policy.shadow,
@@ -179,6 +193,25 @@ pub fn explain(
         rule: case.rule.map(|rule| found(rule, world.now)),
         limits,
     })
+}
+
+/// Asks the last good lists of the feeds. One that cannot be read is left out: what is enforced is in
+/// the kernel.
+fn entries(store: &Store, listed_by: &[Origin], address: IpAddr) -> Vec<ListedAs> {
+    let feeds = listed_by.iter().filter_map(|origin| match origin {
+        Origin::Feed(name) => Some(name),
+        Origin::Allow | Origin::Partners | Origin::Protected(_) | Origin::Balancer | Origin::Consensus(_) => {
+            None
+        }
+    });
+    let entries = feeds.filter_map(|name| match store.covering(name, address) {
+        Ok(prefixes) => Some(ListedAs { feed: name.clone(), prefixes }),
+        Err(error) => {
+            tracing::debug!(%error, "a last good list cannot be read");
+            None
+        }
+    });
+    entries.filter(|entries| !entries.prefixes.is_empty()).collect()
 }
 
 fn found(rule: Rule, now: u64) -> RuleFound {
@@ -247,6 +280,10 @@ pub fn text(explanation: &Explanation) -> String {
             None => "without an end".to_owned(),
         };
         _ = writeln!(text, "  {}{} {end}", rule.does, if rule.shadow { " (shadow)" } else { "" });
+    }
+    for ListedAs { feed, prefixes } in &explanation.entries {
+        let prefixes: Vec<String> = prefixes.iter().map(ToString::to_string).collect();
+        _ = writeln!(text, "  feed {feed} has it as {}", prefixes.join(", "));
     }
     for bucket in &explanation.limits {
         _ = writeln!(

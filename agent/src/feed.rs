@@ -20,6 +20,8 @@ pub mod format;
 pub mod guard;
 /// Entries that come and go one by one, and end by themselves.
 pub mod ledger;
+/// What a list names that it may not be meant to name.
+pub mod overlap;
 /// Where lists come from.
 pub mod source;
 /// The last good list, on disk.
@@ -91,6 +93,14 @@ pub struct Refusal {
     pub message: String,
     /// `weir feeds accept NAME` puts the list in force all the same.
     pub acceptable: bool,
+}
+
+impl Refusal {
+    /// Returns true if it is the list that is refused; it stays refused while it stays the same.
+    #[must_use]
+    pub fn is_of_the_list(&self) -> bool {
+        self.cause == worker::FORMAT || guard::Refused::CAUSES.contains(&self.cause.as_str())
+    }
 }
 
 /// How the tries to get a list ended.

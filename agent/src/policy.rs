@@ -61,8 +61,19 @@ pub struct List {
     pub shadow: bool,
     /// To which profile limits hold its sources; see [`weir_common::limit::PROFILE_NAMES`].
     pub profile: u8,
+    /// What its word adds to what several lists say together.
+    pub votes: Arc<[Vote]>,
     /// Its sources.
     pub entries: Arc<Entries>,
+}
+
+/// What being on a list adds to a consensus.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Vote {
+    /// The consensus.
+    pub on: config::Consensus,
+    /// By how much.
+    pub weight: u32,
 }
 
 /// Where a list comes from.
@@ -79,6 +90,8 @@ pub enum Origin {
     Balancer,
     /// The feed of this name.
     Feed(String),
+    /// Feeds whose word together is enough: the `consensus` of this name.
+    Consensus(String),
 }
 
 /// What lists must not cut off.
@@ -119,6 +132,7 @@ impl fmt::Display for Origin {
             Self::Protected(what) => f.write_str(what.as_str()),
             Self::Balancer => f.write_str("balancer"),
             Self::Feed(name) => write!(f, "feed {name}"),
+            Self::Consensus(name) => write!(f, "consensus {name}"),
         }
     }
 }
@@ -138,6 +152,7 @@ impl Policy {
             action,
             shadow: false,
             profile,
+            votes: Arc::default(),
             entries: Arc::new(prefixes.iter().copied().collect()),
         };
         let mut lists: Vec<List> = protect::grouped(protected)
@@ -148,7 +163,7 @@ impl Policy {
         // addresses says that its tunnels are opened.
         lists.push(inline(Origin::Balancer, Action::Allow, DEFAULT, &config.balancers));
         lists.push(inline(Origin::Partners, Action::Observe, PARTNER, &config.partners));
-        lists.extend(feeds.iter().flat_map(List::of_feed));
+        lists.extend(feeds.iter().flat_map(|feed| List::of_feed(feed, &config.consensus)));
         Self {
             shadow: config.enforce.is_shadow(),
             malformed: config.malformed,
@@ -168,22 +183,32 @@ impl List {
         v4.chain(v6)
     }
 
-    fn of_feed(feed: &Feed) -> impl Iterator<Item = Self> {
+    fn of_feed(feed: &Feed, consensus: &[config::Consensus]) -> impl Iterator<Item = Self> {
         let shadow = feed.config.enforce.is_shadow();
-        let list = |action: FeedAction, entries: &Arc<Entries>| {
-            let (action, profile) = match action {
-                FeedAction::Drop => (Action::Drop, DEFAULT),
-                FeedAction::Allow => (Action::Allow, DEFAULT),
-                FeedAction::Partner => (Action::Observe, PARTNER),
-                FeedAction::Suspicious if !shadow => (Action::Observe, SUSPICIOUS),
-                FeedAction::Suspicious | FeedAction::Observe => (Action::Observe, DEFAULT),
-            };
+        let votes: Arc<[Vote]> = consensus
+            .iter()
+            .filter(|consensus| consensus.feeds.contains(&feed.config.name))
+            .map(|on| Vote { on: on.clone(), weight: feed.config.weight })
+            .collect();
+        let list = move |action: FeedAction, entries: &Arc<Entries>| {
+            let (action, profile) = outcome(action, shadow);
             let origin = Origin::Feed(feed.config.name.clone());
-            Self { origin, action, shadow, profile, entries: Arc::clone(entries) }
+            Self { origin, action, shadow, profile, votes: Arc::clone(&votes), entries: Arc::clone(entries) }
         };
         // Also while it is empty: a list that comes would make every table be written anew.
         let throttled = feed.config.source.is_stream();
         let throttled = throttled.then(|| list(FeedAction::Suspicious, &feed.listing.throttled));
         iter::once(list(feed.config.action, &feed.listing.entries)).chain(throttled)
+    }
+}
+
+/// Returns what happens to the sources of a list, and to which profile limits hold them.
+fn outcome(action: FeedAction, shadow: bool) -> (Action, u8) {
+    match action {
+        FeedAction::Drop => (Action::Drop, DEFAULT),
+        FeedAction::Allow => (Action::Allow, DEFAULT),
+        FeedAction::Partner => (Action::Observe, PARTNER),
+        FeedAction::Suspicious if !shadow => (Action::Observe, SUSPICIOUS),
+        FeedAction::Suspicious | FeedAction::Observe => (Action::Observe, DEFAULT),
     }
 }

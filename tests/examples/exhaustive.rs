@@ -104,6 +104,7 @@ fn lists(random: &mut Random) -> Vec<List> {
         action,
         shadow,
         profile: 0,
+        votes: Arc::default(),
         entries,
     };
     let hosts_and_networks = [32, 32, 32, 32, 32, 32, 24, 24, 24, 20];

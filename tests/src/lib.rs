@@ -14,6 +14,8 @@ pub mod wire;
 pub mod traffic;
 /// A server, and clients of many addresses.
 pub mod service;
+/// A web server with faults.
+pub mod web;
 /// How long tests wait.
 pub mod patience;
 /// Programs that do not outlive the test.

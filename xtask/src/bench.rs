@@ -14,7 +14,7 @@ use crate::{
 #[derive(Clone, Debug, clap::Args)]
 #[command(disable_help_flag = true)]
 pub(crate) struct Args {
-    /// Cases and options of the benchmark: table, verdict, live, limiter, load, flood, upgrade or all;
+    /// Cases and options of the benchmark: table, verdict, live, limiter, load, feeds, flood, upgrade or all;
     /// --quick, --json, --report DIR, --help.
     #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
     arguments: Vec<OsString>,

@@ -155,6 +155,7 @@ fn way_out(origin: &Origin) -> String {
         Origin::Allow => "take it out of `allow` first, or choose narrower prefixes".to_owned(),
         Origin::Partners => "take it out of `partners` first, or choose narrower prefixes".to_owned(),
         Origin::Feed(name) => format!("take it out of the list of feed `{name}` first"),
+        Origin::Consensus(name) => format!("take it out of the lists of consensus `{name}` first"),
         Origin::Balancer => "take it out of `balancers` first, or choose narrower prefixes".to_owned(),
         Origin::Protected(_) => "choose narrower prefixes that leave it out".to_owned(),
     }

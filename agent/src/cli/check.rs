@@ -13,8 +13,13 @@ use tokio::runtime;
 use super::{CliError, EXIT_FAILURE, EXIT_USAGE};
 use crate::{
     app::AppError,
-    config::{Config, ConfigError},
-    feed::{Feed, store::Store, worker::Worker},
+    config::{Config, ConfigError, FeedAction},
+    feed::{
+        Feed,
+        overlap::{Overlap, Packs},
+        store::Store,
+        worker::Worker,
+    },
     host,
     output::{self, Format, table},
     policy::{
@@ -40,6 +45,8 @@ struct Checked {
     problems: Option<ConfigError>,
     /// Its lists.
     feeds: Vec<FeedRecord>,
+    /// What lists that drop or slow down have in common with clouds, search bots and resolvers.
+    overlaps: Vec<FeedOverlaps>,
     /// Entries of lists that have no effect, because they name what must not be cut off.
     conflicts: Vec<Conflicts>,
     /// What will not do what it may be meant to do.
@@ -48,6 +55,13 @@ struct Checked {
     ipv4_entries: u64,
     /// Likewise.
     ipv6_entries: u64,
+}
+
+/// What a list has in common with packs.
+#[derive(Debug, Serialize)]
+pub(super) struct FeedOverlaps {
+    feed: String,
+    overlaps: Vec<Overlap>,
 }
 
 pub(super) fn check(path: &Path, state: &Path, format: Format) -> Result<ExitCode, CliError> {
@@ -59,6 +73,7 @@ pub(super) fn check(path: &Path, state: &Path, format: Format) -> Result<ExitCod
                 config: path.to_owned(),
                 problems: Some(error),
                 feeds: Vec::new(),
+                overlaps: Vec::new(),
                 conflicts: Vec::new(),
                 warnings: Vec::new(),
                 ipv4_entries: 0,
@@ -80,6 +95,7 @@ pub(super) fn check(path: &Path, state: &Path, format: Format) -> Result<ExitCod
         config: path.to_owned(),
         problems: None,
         feeds: rows,
+        overlaps: overlaps(&feeds),
         conflicts: protect::conflicts(&policy.lists, &protected),
         warnings: limits::crowded(&config.limits, config.tables.limiter_bits),
         ipv4_entries: demand.v4,
@@ -87,6 +103,50 @@ pub(super) fn check(path: &Path, state: &Path, format: Format) -> Result<ExitCod
     };
     output::print(format, &checked, check_text);
     Ok(if checked.ok { ExitCode::SUCCESS } else { ExitCode::from(EXIT_FAILURE) })
+}
+
+/// `weir feeds overlap`: the overlaps of [`check`], for all lists.
+pub(super) fn overlap(path: &Path, state: &Path, format: Format) -> Result<(), CliError> {
+    let config = Config::load(path)?;
+    let feeds = read(&config, state)?;
+    for feed in &feeds {
+        if let Some(refusal) = &feed.state.refusal {
+            output::warning(&format!("feed {}: {}", feed.config.name, refusal.message));
+        }
+    }
+    let overlaps = overlaps(&feeds);
+    output::print(format, &overlaps, |overlaps| {
+        let text = overlaps_text(overlaps);
+        if text.is_empty() { "no list names an address of a pack\n".to_owned() } else { text }
+    });
+    Ok(())
+}
+
+fn overlaps(feeds: &[Feed]) -> Vec<FeedOverlaps> {
+    let packs = Packs::all();
+    let hurts = |feed: &&Feed| !matches!(feed.config.action, FeedAction::Allow | FeedAction::Partner);
+    let of = |feed: &Feed| FeedOverlaps {
+        feed: feed.config.name.clone(),
+        overlaps: packs.overlaps(&feed.listing.entries),
+    };
+    feeds.iter().filter(hurts).map(of).filter(|overlaps| !overlaps.overlaps.is_empty()).collect()
+}
+
+fn overlaps_text(overlaps: &[FeedOverlaps]) -> String {
+    let rows = overlaps.iter().flat_map(|feed| {
+        feed.overlaps.iter().map(|overlap| {
+            vec![
+                feed.feed.clone(),
+                overlap.pack.clone(),
+                overlap.ipv4_addresses.to_string(),
+                overlap.ipv6_networks.to_string(),
+            ]
+        })
+    });
+    if overlaps.is_empty() {
+        return String::new();
+    }
+    format!("\n{}", table(&["FEED", "NAMES OF", "IPV4 ADDRESSES", "IPV6 /64S"], rows))
 }
 
 /// Reads all lists once, as the agent would at its start. Nothing is kept.
@@ -117,6 +177,7 @@ fn check_text(checked: &Checked) -> String {
         let header = &["FEED", "IPV4", "IPV6", "REJECTED", "TOO WIDE", "STATE"];
         _ = write!(text, "\n{}", table(header, rows));
     }
+    text.push_str(&overlaps_text(&checked.overlaps));
     text.push_str(&protect::text(&checked.conflicts));
     for warning in &checked.warnings {
         _ = writeln!(text, "\n{warning}");

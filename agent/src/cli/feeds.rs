@@ -6,7 +6,7 @@ use clap::Subcommand;
 use hyper::Method;
 use serde::Serialize;
 
-use super::{CliError, Output};
+use super::{CliError, ConfigFile, Output, check};
 use crate::{
     api::feeds::View,
     client::Client,
@@ -22,7 +22,7 @@ const NOTHING: Option<&()> = None;
 
 #[derive(Debug, Subcommand)]
 pub(super) enum Feeds {
-    /// Show all feeds in force: the default.
+    /// Show all feeds in force.
     List {
         #[command(flatten)]
         output: Output,
@@ -38,6 +38,13 @@ pub(super) enum Feeds {
     Refresh {
         /// The feed.
         name: String,
+        #[command(flatten)]
+        output: Output,
+    },
+    /// Show how many addresses of clouds, search bots and resolvers each list would hit.
+    Overlap {
+        #[command(flatten)]
+        config: ConfigFile,
         #[command(flatten)]
         output: Output,
     },
@@ -59,6 +66,7 @@ impl Feeds {
             Self::List { output } => list(pins, state, output.output),
             Self::Accept { name, output } => act(socket, &name, "accept", output.output),
             Self::Refresh { name, output } => act(socket, &name, "refresh", output.output),
+            Self::Overlap { config, output } => check::overlap(&config.config, state, output.output),
             Self::Catalogue { output } => {
                 output::print(output.output, &catalogue::ALL, |all| catalogue_text(all));
                 Ok(())

@@ -5,16 +5,20 @@ use std::{collections::HashMap, sync::Arc, time::SystemTime};
 use tokio::{
     sync::{RwLock, mpsc, oneshot},
     task::JoinHandle,
-    time::sleep,
+    time::{Duration, Instant, sleep_until},
 };
 
-use super::{Feed, store::Store, worker::Worker};
+use super::{Feed, source::crowdsec::Usage, store::Store, worker::Worker};
 use crate::config;
 
 /// Updates that wait to be looked at. A feed that finds no room waits.
 const UPDATES: usize = 64;
 /// Wishes of one feed that wait.
 const WISHES: usize = 8;
+/// What ends sooner than this ends together.
+const END_MIN: Duration = Duration::from_millis(100);
+/// How long a line waits for room.
+const ROOM_PATIENCE: Duration = Duration::from_secs(5);
 
 /// What a feed is asked for.
 #[derive(Debug)]
@@ -36,12 +40,20 @@ pub struct Engine {
 
 /// For whoever wants something of one feed.
 #[derive(Clone, Debug, Default)]
-pub struct Handle(Arc<RwLock<HashMap<String, mpsc::Sender<Wish>>>>);
+pub struct Handle(Arc<RwLock<HashMap<String, Door>>>);
+
+/// How one feed is reached.
+#[derive(Clone, Debug)]
+struct Door {
+    wishes: mpsc::Sender<Wish>,
+    inlet: Option<mpsc::Sender<String>>,
+    usage: Option<Arc<Usage>>,
+}
 
 #[derive(Debug)]
 struct Running {
     config: Arc<config::Feed>,
-    wishes: mpsc::Sender<Wish>,
+    door: Door,
     task: JoinHandle<()>,
 }
 
@@ -88,12 +100,13 @@ impl Engine {
         for worker in workers {
             let config = Arc::clone(&worker.feed().config);
             let (wishes, receiver) = mpsc::channel(WISHES);
+            let door = Door { wishes, inlet: worker.inlet(), usage: worker.usage() };
             let task = tokio::spawn(work(worker, receiver, self.updates.clone()));
             // What ran under this name ends.
-            self.tasks.insert(config.name.clone(), Running { config, wishes, task });
+            self.tasks.insert(config.name.clone(), Running { config, door, task });
         }
-        let wishes = self.tasks.iter().map(|(name, running)| (name.clone(), running.wishes.clone()));
-        *self.handle.0.write().await = wishes.collect();
+        let doors = self.tasks.iter().map(|(name, running)| (name.clone(), running.door.clone()));
+        *self.handle.0.write().await = doors.collect();
         self.store.retain(configs);
     }
 
@@ -102,7 +115,7 @@ impl Engine {
         for running in self.tasks.values() {
             if matches!(running.config.source, config::Source::File(_)) {
                 // One that waits already stands for all that follow.
-                _ = running.wishes.try_send(Wish::Refresh(None));
+                _ = running.door.wishes.try_send(Wish::Refresh(None));
             }
         }
     }
@@ -131,12 +144,40 @@ impl Handle {
         self.wish(name, Wish::Accept).await?
     }
 
+    /// Hands lines on to a feed that lives on such, in their order. Returns how many were taken: less
+    /// than all where there was no room for the next within some seconds.
+    ///
+    /// # Errors
+    /// Says why it takes none.
+    pub async fn push(&self, name: &str, lines: impl IntoIterator<Item = String>) -> Result<usize, String> {
+        let door = self.door(name).await?;
+        let inlet = door
+            .inlet
+            .ok_or_else(|| format!("`{name}` is told nothing by others; its source is no `bgp`"))?;
+        let mut taken = 0;
+        for line in lines {
+            if inlet.send_timeout(line, ROOM_PATIENCE).await.is_err() {
+                break;
+            }
+            taken += 1;
+        }
+        Ok(taken)
+    }
+
+    /// Returns where to note what becomes of packets of a feed's entries, if its source wants to know.
+    pub async fn usage(&self, name: &str) -> Option<Arc<Usage>> {
+        self.door(name).await.ok()?.usage
+    }
+
+    async fn door(&self, name: &str) -> Result<Door, String> {
+        self.0.read().await.get(name).cloned().ok_or_else(|| format!("`{name}` is no feed"))
+    }
+
     async fn wish<T>(&self, name: &str, wish: impl FnOnce(oneshot::Sender<T>) -> Wish) -> Result<T, String> {
-        let feed = self.0.read().await.get(name).cloned();
-        let feed = feed.ok_or_else(|| format!("`{name}` is no feed"))?;
+        let feed = self.door(name).await?;
         let (reply, answer) = oneshot::channel();
         let busy = || format!("`{name}` is being read; try again");
-        feed.try_send(wish(reply)).map_err(|_| busy())?;
+        feed.wishes.try_send(wish(reply)).map_err(|_| busy())?;
         answer.await.map_err(|_| busy())
     }
 }
@@ -146,7 +187,7 @@ impl Running {
     async fn refresh(&self) -> Option<Feed> {
         let (done, waits) = oneshot::channel();
         let local = matches!(self.config.source, config::Source::File(_));
-        self.wishes.try_send(Wish::Refresh(local.then_some(done))).ok()?;
+        self.door.wishes.try_send(Wish::Refresh(local.then_some(done))).ok()?;
         if local { waits.await.ok() } else { None }
     }
 }
@@ -163,14 +204,20 @@ pub struct Prepared {
 async fn work(mut worker: Worker, mut wishes: mpsc::Receiver<Wish>, updates: mpsc::Sender<Feed>) {
     // What is local has been read. Others do not ask all at once.
     let spread = if worker.is_local() { None } else { Some(fastrand::f64()) };
-    let mut pause = match spread {
+    let pause = match spread {
         Some(spread) => worker.first_wait(spread),
-        None => worker.wait(SystemTime::now(), fastrand::f64()),
+        None => worker.pause(fastrand::f64()),
     };
+    // Kept apart from what ends meanwhile: where something ends all the time, it would never come.
+    let mut next = Instant::now() + pause;
     loop {
         let mut done = None;
+        let end = worker.ends_in(SystemTime::now()).map(|left| Instant::now() + left.max(END_MIN));
         let due = tokio::select! {
-            () = sleep(pause) => !worker.expire(SystemTime::now()),
+            () = sleep_until(end.map_or(next, |end| end.min(next))) => {
+                worker.expire(SystemTime::now());
+                Instant::now() >= next
+            }
             () = worker.news() => true,
             wish = wishes.recv() => match wish {
                 None => return,
@@ -188,6 +235,7 @@ async fn work(mut worker: Worker, mut wishes: mpsc::Receiver<Wish>, updates: mps
         };
         if due {
             worker.refresh().await;
+            next = Instant::now() + worker.pause(fastrand::f64());
         }
         // First: who takes the updates may be the one who waits.
         if let Some(done) = done {
@@ -196,6 +244,5 @@ async fn work(mut worker: Worker, mut wishes: mpsc::Receiver<Wish>, updates: mps
         if updates.send(worker.feed().clone()).await.is_err() {
             return;
         }
-        pause = worker.wait(SystemTime::now(), fastrand::f64());
     }
 }

@@ -6,6 +6,8 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use weir_common::addr::{Address, V6};
 
+use crate::config::Guards;
+
 /// The entries of a list. Not sorted, may repeat.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Entries {
@@ -82,8 +84,31 @@ pub struct Parsed {
     pub everything: bool,
     /// The first line that is in no format: its number from 1, and its start.
     pub first_rejected: Option<(usize, String)>,
-    /// How many entries the list itself says that it has.
+    /// How many entries the list itself says that it has, with what is left out of it here.
     pub declared: Option<usize>,
+    /// What is too wide to be believed.
+    pub widest: Widest,
+}
+
+/// The shortest prefixes that a list may name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Widest {
+    /// Of IPv4.
+    pub v4: u8,
+    /// Of IPv6.
+    pub v6: u8,
+}
+
+impl From<&Guards> for Widest {
+    fn from(guards: &Guards) -> Self {
+        Self { v4: guards.ipv4_prefix, v6: guards.ipv6_prefix }
+    }
+}
+
+impl Default for Widest {
+    fn default() -> Self {
+        Self::from(&Guards::default())
+    }
 }
 
 /// What was left out of a list.

@@ -1,48 +1,102 @@
-//! From a text to entries, one module a grammar. Pure.
+//! From a text to entries, one module a grammar. Pure, but for [`Tables`], which reads files.
+//!
+//! ```text
+//! text ─► whole ─┬─► plain ──────────────────────────► parsed
+//!                └─► words, range, lines, json ─► sink ─► parsed
+//!                              tables ────────────┘
+//! ```
 
+/// What is to be known of a text before its lines.
+mod whole;
 /// Addresses and prefixes, one a line.
 pub mod plain;
+/// One address, prefix or range.
+mod address;
+/// Lines of columns.
+mod lines;
+/// Ranges of addresses, one a line.
+mod range;
+/// JSON, in one piece or a line each.
+mod json;
+/// What becomes of a record: whether it is selected, and the networks it stands for.
+mod sink;
+/// Which prefixes an autonomous system or a country has.
+mod tables;
 
-use weir_common::addr::V6;
+pub use tables::Tables;
 
+use self::sink::{Record, Sink};
 use super::Parsed;
-use crate::config::{self, Format, Guards};
+use crate::config::{self, Format, Separator};
+
+/// Parses the text of a feed's list, and leaves out what the feed does not select. Tables that the
+/// feed selects by are read each time; [`parse_with`] is for those who keep them.
+///
+/// # Errors
+/// What is wrong with the text as a whole, or with a table.
+pub fn parse(feed: &config::Feed, text: &[u8]) -> Result<Parsed, String> {
+    let mut tables = Tables::default();
+    tables.refresh(&feed.select.tables)?;
+    parse_with(feed, text, &tables)
+}
 
 /// Parses the text of a feed's list, and leaves out what the feed does not select.
 ///
 /// # Errors
-/// What is wrong with the text as a whole, where it is not a list of lines.
-pub fn parse(feed: &config::Feed, text: &[u8]) -> Result<Parsed, String> {
-    match feed.format {
-        Format::Plain => Ok(plain::parse(text)),
+/// What is wrong with the text as a whole.
+pub fn parse_with(feed: &config::Feed, text: &[u8], tables: &Tables) -> Result<Parsed, String> {
+    whole::check_text(text)?;
+    let text = text.strip_prefix(whole::BYTE_ORDER_MARK).unwrap_or(text);
+    let mut sink = Sink::new(feed, tables);
+    let general = feed.format.general();
+    match (general.as_ref(), &feed.format) {
+        // Of Spamhaus there is a text too.
+        (_, Format::SpamhausDrop) if !whole::is_json(text) => {
+            sink.parsed = plain::parse_as(text, sink.parsed);
+        }
+        (Format::JsonLines(json), _) => json::lines(json, text, &mut sink)?,
+        (Format::Json(json), _) => json::document(json, text, &mut sink)?,
+        (format, _) => {
+            whole::check_lines(text)?;
+            sink.parsed.declared = whole::declared(text);
+            match format {
+                Format::Words => words(text, &mut sink),
+                Format::Range => range::parse(text, &mut sink),
+                Format::Columns(columns) => {
+                    lines::parse(
+                        columns,
+                        lines::Form::of(columns, Separator::Blank, false),
+                        text,
+                        &mut sink,
+                    )?;
+                }
+                Format::Csv(columns) => {
+                    lines::parse(columns, lines::Form::of(columns, Separator::Comma, true), text, &mut sink)?;
+                }
+                // All others are general already.
+                _ => sink.parsed = plain::parse_as(text, sink.parsed),
+            }
+        }
+    }
+    sink.finish()
+}
+
+/// Addresses and prefixes between blanks, commas and line ends.
+fn words(text: &[u8], sink: &mut Sink<'_>) {
+    for (line, number) in lines::lines(text) {
+        let line = lines::before(line, b"#;");
+        let words = line.split(|byte| matches!(byte, b' ' | b'\t' | b'\r' | b',' | b'"'));
+        for word in words.filter(|word| !word.is_empty()) {
+            sink.take(number, &Record::of(word), word);
+        }
+        if sink.is_full() {
+            return;
+        }
     }
 }
 
-impl Parsed {
-    fn reject(&mut self, line: usize, text: &[u8]) {
-        self.rejected.lines += 1;
-        if self.first_rejected.is_none() {
-            let start: String = String::from_utf8_lossy(text).chars().take(60).collect();
-            self.first_rejected = Some((line, start));
-        }
-    }
-
-    fn push_v4(&mut self, network: u32, length: u8) {
-        self.everything |= length == 0;
-        if length < Guards::default().ipv4_prefix {
-            self.rejected.too_wide += 1;
-        } else {
-            let network = weir_common::addr::network_v4(network, u32::from(length));
-            self.entries.v4.push((network, length));
-        }
-    }
-
-    fn push_v6(&mut self, network: V6, length: u8) {
-        self.everything |= length == 0;
-        if length < Guards::default().ipv6_prefix {
-            self.rejected.too_wide += 1;
-        } else {
-            self.entries.v6.push((network.network(u32::from(length)), length));
-        }
-    }
-}
+/// What tests of grammars share.
+#[cfg(test)]
+pub(in crate::feed) mod testing;
+#[cfg(test)]
+mod tests;

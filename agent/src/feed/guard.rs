@@ -104,8 +104,7 @@ fn left_out(too_wide: usize) -> String {
 
 impl Refused {
     /// All causes, as metrics have them.
-    pub const CAUSES: &[&str] =
-        &["empty", "truncated", "shrink", "growth", "entries", "vast", "garbled"];
+    pub const CAUSES: &[&str] = &["empty", "truncated", "shrink", "growth", "entries", "vast", "garbled"];
 
     /// Returns the cause, as metrics have it.
     #[must_use]
@@ -312,7 +311,8 @@ mod tests {
             let entries = prefixes.iter().map(|text| text.parse().unwrap()).collect();
             cause(&Guards::default(), None, &Parsed { entries, ..Parsed::default() })
         };
-        let eighths = |first: u8, last: u8| (first..=last).map(|a| format!("{a}.0.0.0/8")).collect::<Vec<_>>();
+        let eighths =
+            |first: u8, last: u8| (first..=last).map(|a| format!("{a}.0.0.0/8")).collect::<Vec<_>>();
         let of_eighths = |first, last| {
             let texts = eighths(first, last);
             of(&texts.iter().map(String::as_str).collect::<Vec<_>>())
@@ -343,13 +343,16 @@ mod tests {
         let refused = judge(&Guards::default(), None, &parsed).unwrap_err();
         assert_eq!((refused.cause(), refused.acceptable()), ("garbled", false));
         assert!(refused.to_string().contains("line 3: `<html>`"), "{refused}");
-        let one_bad_of_two = Parsed { rejected: super::super::Rejected { lines: 1, ..Default::default() }, ..list(1) };
+        let one_bad_of_two =
+            Parsed { rejected: super::super::Rejected { lines: 1, ..Default::default() }, ..list(1) };
         assert_eq!(cause(&Guards::default(), None, &one_bad_of_two), "");
     }
 
     #[test]
     fn every_cause_is_named() {
-        for parsed in [list(0), Parsed { declared: Some(9), ..list(1) }, Parsed { everything: true, ..list(1) }] {
+        for parsed in
+            [list(0), Parsed { declared: Some(9), ..list(1) }, Parsed { everything: true, ..list(1) }]
+        {
             assert!(Refused::CAUSES.contains(&cause(&Guards::default(), None, &parsed)));
         }
     }

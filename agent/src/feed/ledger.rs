@@ -2,6 +2,7 @@
 
 use std::{
     collections::BTreeMap,
+    ops::Bound,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -92,7 +93,7 @@ impl Ledger {
 
     /// Returns the entries whose names start so.
     pub fn starting_with<'a>(&'a self, start: &'a str) -> impl Iterator<Item = (&'a str, &'a Entry)> {
-        let from = self.entries.range::<str, _>(start..);
+        let from = self.entries.range::<str, _>((Bound::Included(start), Bound::Unbounded));
         from.map(|(id, entry)| (&**id, entry)).take_while(move |(id, _)| id.starts_with(start))
     }
 

@@ -53,8 +53,19 @@ pub struct FetchError {
 impl FetchError {
     /// All causes, as metrics have them.
     pub const CAUSES: &[&str] = &[
-        "unreadable", "connect", "tls", "timeout", "status", "redirect", "address", "size", "ratio",
-        "encoding", "auth", "html", "protocol",
+        "unreadable",
+        "connect",
+        "tls",
+        "timeout",
+        "status",
+        "redirect",
+        "address",
+        "size",
+        "ratio",
+        "encoding",
+        "auth",
+        "html",
+        "protocol",
     ];
 
     /// Returns an error with this cause.
@@ -155,6 +166,18 @@ impl Source {
         match self {
             Self::Crowdsec(lapi) => lapi.usage(),
             _ => None,
+        }
+    }
+
+    /// Forgets what it has told, so that it tells all of it the next time.
+    pub fn forget(&mut self) {
+        match self {
+            Self::File(file) => file.forget(),
+            Self::Fixed(_) | Self::Http(_) => {}
+            Self::Crowdsec(lapi) => lapi.forget(),
+            Self::Taxii(taxii) => taxii.forget(),
+            Self::Misp(misp) => misp.forget(),
+            Self::Bgp(bgp) => bgp.forget(),
         }
     }
 

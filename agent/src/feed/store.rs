@@ -139,7 +139,8 @@ impl Store {
         let unfinished = unfinished(&path);
         let write = || {
             DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(&self.directory)?;
-            let file = OpenOptions::new().write(true).create(true).truncate(true).mode(MODE).open(&unfinished)?;
+            let file =
+                OpenOptions::new().write(true).create(true).truncate(true).mode(MODE).open(&unfinished)?;
             let mut writer = BufWriter::with_capacity(layout::PIECE, file);
             writer.write_all(&header.encode())?;
             body.write(&mut |piece| writer.write_all(piece))?;
@@ -247,7 +248,9 @@ fn basis(feed: &config::Feed) -> String {
     let config::Select { min_score, categories, tables } = &feed.select;
     let config::Guards { ipv4_prefix, ipv6_prefix, .. } = feed.guards;
     let kind = feed.source.as_str();
-    format!("{kind} {source}\n{format}\n{min_score:?} {categories:?} {tables:?}\n/{ipv4_prefix} /{ipv6_prefix}")
+    format!(
+        "{kind} {source}\n{format}\n{min_score:?} {categories:?} {tables:?}\n/{ipv4_prefix} /{ipv6_prefix}"
+    )
 }
 
 fn unfinished(path: &Path) -> PathBuf {

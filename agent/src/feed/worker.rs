@@ -5,26 +5,37 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use tokio::sync::mpsc;
+use tokio::{
+    runtime::{Handle, RuntimeFlavor},
+    sync::mpsc,
+    task,
+};
 
 use super::{
-    Feed, Listing, Parsed, Reads, Refusal, State,
+    Feed, Listing, Parsed, Refusal,
     difference::Difference,
-    format, guard,
+    format::{self, Tables},
+    guard,
     ledger::Ledger,
     source::{FetchError, Fetched, Source, crowdsec::Usage},
     store::{Content, Saved, Store, Validators},
 };
 use crate::config;
 
+/// The cause of a list that is no list at all.
+pub(super) const FORMAT: &str = "format";
 /// The longest wait after failures.
 const BACKOFF_MAX: Duration = Duration::from_hours(1);
 /// The wait after the first failure; it doubles with each that follows.
 const BACKOFF_MIN: Duration = Duration::from_secs(5);
 /// How long a start takes to ask all sources elsewhere.
 const FIRST_WAIT: Duration = Duration::from_secs(5);
+/// By what part a pause may become longer.
+const SPREAD: f64 = 0.2;
 /// How long a list that was found locally is not asked for again. Changes are told by a watch.
 const LOCAL_INTERVAL: Duration = Duration::from_mins(1);
+/// How often a stream's entries are kept on disk.
+const SAVE_INTERVAL: Duration = Duration::from_mins(1);
 
 /// A feed at work.
 #[derive(Debug)]
@@ -32,12 +43,32 @@ pub struct Worker {
     feed: Feed,
     source: Result<Source, FetchError>,
     store: Store,
+    tables: Tables,
     validators: Validators,
     ledger: Option<Ledger>,
+    /// When its list was last confirmed, and how old the confirmation was then. By a clock that
+    /// nobody sets: lists do not end because the host learns what time it is.
+    confirmed: Option<(Instant, Duration)>,
+    /// Entries of the list that was last in force, also when it has lapsed.
+    known: Option<usize>,
+    /// Why the newest list was refused, and what its server is asked with, so that it need not send
+    /// the same again.
+    refused: Option<(Refusal, Validators)>,
     /// A list that was refused, but may be accepted.
-    held: Option<(Listing, super::Rejected, Validators)>,
+    held: Option<New>,
+    /// When entries that end by themselves were last kept on disk.
+    saved: Option<Instant>,
     failures: u32,
     retry_after: Option<Duration>,
+}
+
+/// A list that is not in force.
+#[derive(Debug)]
+struct New {
+    listing: Listing,
+    rejected: super::Rejected,
+    validators: Validators,
+    ledger: Option<Ledger>,
 }
 
 impl Worker {
@@ -48,9 +79,14 @@ impl Worker {
             source: Source::new(&config),
             feed: Feed::new(config),
             store,
+            tables: Tables::default(),
             validators: Validators::default(),
             ledger: None,
+            confirmed: None,
+            known: None,
+            refused: None,
             held: None,
+            saved: None,
             failures: 0,
             retry_after: None,
         };
@@ -94,6 +130,8 @@ impl Worker {
         match self.store.load(&self.feed.config) {
             Ok(Some(saved)) => {
                 self.feed.state.last_success = Some(saved.confirmed);
+                let age = SystemTime::now().duration_since(saved.confirmed).unwrap_or_default();
+                self.confirmed = Some((Instant::now(), age));
                 self.validators = saved.validators;
                 match saved.content {
                     Content::Listing(listing) => self.feed.listing = listing,
@@ -104,6 +142,7 @@ impl Worker {
                         self.take_ledger(ledger);
                     }
                 }
+                self.known = Some(self.feed.listing.entries.len());
                 self.expire(SystemTime::now());
             }
             Ok(None) => {}
@@ -119,7 +158,10 @@ impl Worker {
     pub async fn refresh(&mut self) -> bool {
         let started = Instant::now();
         let fetched = match &mut self.source {
-            Ok(source) => source.fetch(&self.validators).await,
+            Ok(source) => {
+                let newest = self.refused.as_ref().map(|(_, validators)| validators);
+                source.fetch(newest.unwrap_or(&self.validators)).await
+            }
             Err(error) => Err(FetchError::new(error.cause, error.message.clone())),
         };
         let changed = match fetched {
@@ -155,65 +197,111 @@ impl Worker {
         self.retry_after = None;
         match fetched {
             Fetched::Unchanged => {
-                // What was refused stays refused, with the reason.
-                if self.feed.state.refusal.as_ref().is_none_or(|refusal| !self.is_held(refusal)) {
-                    self.confirm();
+                match &self.refused {
+                    // What was refused stays refused, with the reason.
+                    Some((refusal, _)) => self.feed.state.refusal = Some(refusal.clone()),
+                    None => {
+                        self.confirm();
+                        self.note();
+                    }
                 }
                 self.feed.state.reads.unchanged += 1;
                 false
             }
-            Fetched::Text(text, validators) => match format::parse(&self.feed.config, &text) {
+            Fetched::Text(text, validators) => match self.parse(&text) {
                 Ok(parsed) => self.judge(parsed, validators),
                 Err(message) => {
                     self.feed.state.reads.refused += 1;
-                    self.refuse("format", message, false);
+                    self.refuse(FORMAT, message, false);
+                    self.held = None;
+                    self.refused = self.feed.state.refusal.clone().map(|refusal| (refusal, validators));
                     false
                 }
             },
             Fetched::List(parsed) => self.judge(parsed, Validators::default()),
-            Fetched::Ledger(ledger, rejected) => {
-                self.feed.state.reads.ok += 1;
-                self.feed.state.rejected = rejected;
-                let before = self.feed.listing.clone();
-                self.take_ledger(ledger);
-                self.confirm();
-                self.save();
-                self.feed.listing != before
-            }
+            Fetched::Ledger(ledger, rejected) => self.take_stream(ledger, rejected),
         }
     }
 
-    fn is_held(&self, refusal: &Refusal) -> bool {
-        guard::Refused::CAUSES.contains(&refusal.cause.as_str()) || refusal.cause == "format"
+    /// Takes entries that come one by one. Where they are decisions of this moment nobody doubts that
+    /// they are many or few; where they are a collection, it is a list like others.
+    fn take_stream(&mut self, mut ledger: Ledger, rejected: super::Rejected) -> bool {
+        ledger.forget(SystemTime::now());
+        let listing = ledger.listing();
+        let new = New { listing, rejected, validators: Validators::default(), ledger: Some(ledger) };
+        if self.feed.config.source.is_stream() {
+            return self.put(new);
+        }
+        let parsed = Parsed { entries: (*new.listing.entries).clone(), rejected, ..Parsed::default() };
+        let verdict = guard::judge(&self.feed.config.guards, self.known, &parsed);
+        self.settle(verdict, new)
+    }
+
+    /// Long lists take a while, and others wait for this thread.
+    fn parse(&mut self, text: &[u8]) -> Result<Parsed, String> {
+        let config = Arc::clone(&self.feed.config);
+        let tables = &mut self.tables;
+        let mut parse = || {
+            tables.refresh(&config.select.tables)?;
+            format::parse_with(&config, text, tables)
+        };
+        match Handle::try_current().map(|runtime| runtime.runtime_flavor()) {
+            Ok(RuntimeFlavor::MultiThread) => task::block_in_place(parse),
+            Ok(_) | Err(_) => parse(),
+        }
     }
 
     fn judge(&mut self, parsed: Parsed, validators: Validators) -> bool {
-        let before = self.feed.state.last_success.map(|_| self.feed.listing.entries.len());
-        let verdict = guard::judge(&self.feed.config.guards, before, &parsed);
+        let verdict = guard::judge(&self.feed.config.guards, self.known, &parsed);
         let listing = Listing { entries: parsed.entries.into(), throttled: Arc::default() };
+        self.settle(verdict, New { listing, rejected: parsed.rejected, validators, ledger: None })
+    }
+
+    fn settle(&mut self, verdict: Result<(), guard::Refused>, new: New) -> bool {
         match verdict {
-            Ok(()) => self.put(listing, parsed.rejected, validators),
+            Ok(()) => self.put(new),
             Err(refused) => {
                 self.feed.state.reads.refused += 1;
-                self.refuse(refused.cause(), refused.to_string(), refused.acceptable());
-                self.held = refused.acceptable().then_some((listing, parsed.rejected, validators));
+                // Its name stands in the mend.
+                let message = refused.to_string().replace("NAME", &self.feed.config.name);
+                self.refuse(refused.cause(), message, refused.acceptable());
+                self.refused =
+                    self.feed.state.refusal.clone().map(|refusal| (refusal, new.validators.clone()));
+                self.held = refused.acceptable().then_some(new);
                 false
             }
         }
     }
 
-    fn put(&mut self, listing: Listing, rejected: super::Rejected, validators: Validators) -> bool {
-        let changed = self.feed.listing != listing;
+    fn put(&mut self, new: New) -> bool {
+        let changed = self.feed.listing != new.listing;
         self.feed.state.reads.ok += 1;
-        self.feed.state.rejected = rejected;
-        self.validators = validators;
+        self.feed.state.rejected = new.rejected;
+        self.validators = new.validators;
+        self.ledger = new.ledger;
         self.held = None;
+        self.refused = None;
+        self.known = Some(new.listing.entries.len());
         if changed {
-            self.set(listing);
+            self.set(new.listing);
         }
         self.confirm();
-        self.save();
+        if self.is_to_be_saved() {
+            self.save();
+        }
         changed
+    }
+
+    /// A stream changes all the time, and tells all of it at a start: what is kept of it may be some
+    /// minutes old, unless it is told only once.
+    fn is_to_be_saved(&mut self) -> bool {
+        let once = matches!(self.feed.config.source, config::Source::Bgp(_));
+        let recent = self.saved.is_some_and(|saved| saved.elapsed() < SAVE_INTERVAL);
+        if self.ledger.is_some() && !once && recent {
+            return false;
+        }
+        self.saved = Some(Instant::now());
+        true
     }
 
     fn set(&mut self, listing: Listing) {
@@ -228,16 +316,17 @@ impl Worker {
     /// # Errors
     /// Says why there is none to accept.
     pub fn accept(&mut self) -> Result<bool, String> {
-        let Some((listing, rejected, validators)) = self.held.take() else {
+        let Some(held) = self.held.take() else {
             return Err("has no list that is held back".to_owned());
         };
-        tracing::warn!(feed = %self.feed.config.name, entries = listing.len(), "list accepted by hand");
-        Ok(self.put(listing, rejected, validators))
+        tracing::warn!(feed = %self.feed.config.name, entries = held.listing.len(), "list accepted by hand");
+        Ok(self.put(held))
     }
 
     fn confirm(&mut self) {
         self.feed.state.refusal = None;
         self.feed.state.last_success = Some(SystemTime::now());
+        self.confirmed = Some((Instant::now(), Duration::ZERO));
         self.feed.state.expired = false;
     }
 
@@ -260,16 +349,35 @@ impl Worker {
             }
             self.ledger = Some(ledger);
         }
-        let lapsed = |ttl| self.feed.state.last_success.is_some_and(|last| last + ttl <= now);
-        if self.feed.config.ttl.is_some_and(lapsed) && !self.feed.state.expired {
+        if self.lapses_in().is_some_and(|left| left.is_zero()) {
             tracing::warn!(feed = %self.feed.config.name, entries = before,
                 "not confirmed within its ttl, no longer in force");
             self.feed.state.expired = true;
             self.feed.listing = Listing::default();
             self.ledger = None;
+            // The source has to tell all of it.
             self.validators = Validators::default();
+            self.refused = None;
+            if let Ok(source) = &mut self.source {
+                source.forget();
+            }
         }
         before != self.feed.listing.len()
+    }
+
+    /// Returns how long the list stays in force if nobody confirms it; nothing: for ever.
+    fn lapses_in(&self) -> Option<Duration> {
+        let ttl = self.feed.config.ttl.filter(|_| !self.feed.state.expired)?;
+        let (at, age) = self.confirmed?;
+        Some(ttl.saturating_sub(age.saturating_add(at.elapsed())))
+    }
+
+    /// Keeps the time of the confirmation, which costs nothing.
+    fn note(&self) {
+        let confirmed = self.feed.state.last_success.unwrap_or_else(SystemTime::now);
+        if let Err(error) = self.store.confirm(&self.feed.config, confirmed) {
+            tracing::warn!(feed = %self.feed.config.name, %error, "cannot keep when the list was confirmed");
+        }
     }
 
     fn save(&self) {
@@ -285,22 +393,27 @@ impl Worker {
         }
     }
 
-    /// Returns how long to wait until it wants attention: to be asked again, or since something ends.
-    /// `spread` is a random number from 0 to 1, so that feeds and hosts do not ask all at once.
+    /// Returns how long the source is left alone now. `spread` is a random number from 0 to 1, so that
+    /// feeds and hosts do not ask all at once; nobody asks before the interval has passed, nor before
+    /// the source wants it.
     #[must_use]
-    pub fn wait(&self, now: SystemTime, spread: f64) -> Duration {
+    pub fn pause(&self, spread: f64) -> Duration {
         let interval = if self.is_local() { LOCAL_INTERVAL } else { self.feed.config.interval };
         let pause = match self.failures {
             0 => interval,
             n => BACKOFF_MIN.saturating_mul(1 << n.min(16).saturating_sub(1)).min(BACKOFF_MAX).min(interval),
         };
-        let pause = pause.max(self.retry_after.unwrap_or_default());
-        let pause = pause.mul_f64(0.9 + 0.2 * spread);
+        let fresh_for = self.source.as_ref().ok().and_then(Source::fresh_for);
+        let floor = self.retry_after.max(fresh_for).unwrap_or_default();
+        pause.max(floor).mul_f64(1.0 + SPREAD * spread)
+    }
+
+    /// Returns how long it is until something of it ends by itself.
+    #[must_use]
+    pub fn ends_in(&self, now: SystemTime) -> Option<Duration> {
         let until = |time: SystemTime| time.duration_since(now).unwrap_or_default();
         let end = self.ledger.as_ref().and_then(Ledger::next_end).map(until);
-        let ttl = self.feed.config.ttl.filter(|_| !self.feed.state.expired);
-        let lapse = ttl.zip(self.feed.state.last_success).map(|(ttl, last)| until(last + ttl));
-        [end, lapse].into_iter().flatten().fold(pause, Duration::min)
+        [end, self.lapses_in()].into_iter().flatten().min()
     }
 
     /// Returns how long a start waits before it asks a source elsewhere, so that a host does not ask
@@ -311,17 +424,5 @@ impl Worker {
             Some(_) => FIRST_WAIT.mul_f64(spread),
             None => Duration::ZERO,
         }
-    }
-
-    /// Returns how its tries ended, for tests.
-    #[must_use]
-    pub fn reads(&self) -> Reads {
-        self.feed.state.reads
-    }
-
-    /// Returns how it is.
-    #[must_use]
-    pub fn state(&self) -> &State {
-        &self.feed.state
     }
 }

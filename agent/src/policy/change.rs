@@ -121,8 +121,8 @@ fn joined<T: Clone, K: Ord>(
 #[must_use]
 pub fn touched(before: &[List], now: &[List]) -> Option<Entries> {
     let same = |(one, other): (&List, &List)| {
-        (&one.origin, one.action, one.shadow, one.profile)
-            == (&other.origin, other.action, other.shadow, other.profile)
+        (&one.origin, one.action, one.shadow, one.profile, &one.votes)
+            == (&other.origin, other.action, other.shadow, other.profile, &other.votes)
     };
     if before.len() != now.len() || !before.iter().zip(now).all(same) {
         return None;

@@ -11,7 +11,8 @@ use weir_common::{
     limit::{DEFAULT, PARTNER, SUSPICIOUS},
 };
 
-use super::{List, Origin};
+use super::{List, Origin, Vote};
+use crate::config::Consensus;
 
 /// Which lists name an address, and what follows.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -42,12 +43,20 @@ impl ClassSpec {
     /// suspicious to one list is held to that profile wherever it passes.
     #[must_use]
     pub fn of(lists: &[&List]) -> Self {
+        let agreed = agreed(lists);
+        let said: Vec<(Action, bool, u8)> = lists
+            .iter()
+            .map(|list| (list.action, list.shadow, list.profile))
+            .chain(agreed.iter().map(|consensus| {
+                let shadow = consensus.enforce.is_shadow();
+                let (action, profile) = super::outcome(consensus.action, shadow);
+                (action, shadow, profile)
+            }))
+            .collect();
         let any = |action: Action, shadow: bool| {
-            lists
-                .iter()
-                .any(|list| list.action == action && (list.shadow == shadow || action == Action::Allow))
+            said.iter().any(|said| said.0 == action && (said.1 == shadow || action == Action::Allow))
         };
-        let named = |profile: u8| lists.iter().any(|list| list.profile == profile);
+        let named = |profile: u8| said.iter().any(|said| said.2 == profile);
         let profile = [PARTNER, SUSPICIOUS].into_iter().find(|profile| named(*profile)).unwrap_or(DEFAULT);
         let (action, shadow) = if any(Action::Allow, false) {
             (Action::Allow, false)
@@ -60,7 +69,11 @@ impl ClassSpec {
         } else {
             (Action::Observe, false)
         };
-        Self { action, shadow, profile, origins: lists.iter().map(|list| list.origin.clone()).collect() }
+        let mut origins: Vec<Origin> = lists.iter().map(|list| list.origin.clone()).collect();
+        // A stream has two lists of one name.
+        origins.dedup();
+        origins.extend(agreed.iter().map(|consensus| Origin::Consensus(consensus.name.clone())));
+        Self { action, shadow, profile, origins }
     }
 
     /// Returns the class as the kernel sees it.
@@ -132,4 +145,22 @@ impl Classes {
 
 fn next_number(specs: &[ClassSpec]) -> Option<ClassId> {
     ClassId::try_from(specs.len() + 1).ok().filter(|number| u32::from(*number) < CAPACITY)
+}
+
+/// Returns what these lists are enough for together. A feed's word counts once.
+fn agreed<'l>(lists: &[&'l List]) -> Vec<&'l Consensus> {
+    let mut sums: Vec<(&Consensus, u32)> = Vec::new();
+    for (at, list) in lists.iter().enumerate() {
+        if lists[..at].iter().any(|before| before.origin == list.origin) {
+            continue;
+        }
+        for Vote { on, weight } in list.votes.iter() {
+            match sums.iter_mut().find(|(consensus, _)| consensus.name == on.name) {
+                Some((_, sum)) => *sum += weight,
+                None => sums.push((on, *weight)),
+            }
+        }
+    }
+    sums.retain(|(consensus, sum)| *sum >= consensus.weight);
+    sums.into_iter().map(|(consensus, _)| consensus).collect()
 }

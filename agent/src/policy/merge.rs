@@ -260,12 +260,16 @@ mod tests {
     use weir_common::class::Action;
 
     use super::*;
-    use crate::{feed::Entries, policy::Origin};
+    use crate::{
+        config::{self, FeedAction},
+        feed::Entries,
+        policy::{Origin, Vote},
+    };
 
     fn list(name: &str, action: Action, shadow: bool, v4: &[(u32, u8)]) -> List {
         let entries = Entries { v4: v4.to_vec(), v6: Vec::new() };
         let origin = if action == Action::Allow { Origin::Allow } else { Origin::Feed(name.to_owned()) };
-        List { origin, action, shadow, profile: 0, entries: Arc::new(entries) }
+        List { origin, action, shadow, profile: 0, votes: Arc::default(), entries: Arc::new(entries) }
     }
 
     /// The class of an address by the longest prefix of what was merged.
@@ -344,6 +348,36 @@ mod tests {
             assert_eq!((class.action, class.shadow, class.decap), (Action::Allow, false, true));
         }
         assert!(!ClassSpec::of(&[&allow, &bad]).class().decap);
+    }
+
+    #[test]
+    fn feeds_that_agree_are_enough_together() {
+        let consensus = |weight, action| config::Consensus {
+            name: "several".to_owned(),
+            feeds: Vec::new(),
+            weight,
+            action,
+            enforce: config::Enforce::Enforce,
+        };
+        let on = |name: &str, weight: u32, on: &config::Consensus| List {
+            votes: Arc::new([Vote { on: on.clone(), weight }]),
+            ..list(name, Action::Observe, false, &[(0x0a00_0001, 32)])
+        };
+        let two = consensus(2, FeedAction::Drop);
+        let (one, other, heavy) = (on("one", 1, &two), on("other", 1, &two), on("heavy", 2, &two));
+        let allow = list("", Action::Allow, false, &[(0x0a00_0001, 32)]);
+        for (lists, action, agreed) in [
+            (vec![&one], Action::Observe, false),
+            // Two lists of one feed are one voice.
+            (vec![&one, &one], Action::Observe, false),
+            (vec![&one, &other], Action::Drop, true),
+            (vec![&heavy], Action::Drop, true),
+            (vec![&allow, &one, &other], Action::Allow, true),
+        ] {
+            let spec = ClassSpec::of(&lists);
+            assert_eq!(spec.action, action);
+            assert_eq!(spec.origins.contains(&Origin::Consensus("several".to_owned())), agreed);
+        }
     }
 
     #[test]

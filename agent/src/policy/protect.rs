@@ -167,7 +167,7 @@ mod tests {
     fn list(action: Action, v4: &[(u32, u8)]) -> List {
         let entries = Entries { v4: v4.to_vec(), v6: vec![(V6 { high: 0xfe80 << 48, low: 1 }, 128)] };
         let origin = Origin::Feed("bad".to_owned());
-        List { origin, action, shadow: false, profile: 0, entries: Arc::new(entries) }
+        List { origin, action, shadow: false, profile: 0, votes: Arc::default(), entries: Arc::new(entries) }
     }
 
     fn protected(pairs: &[(Protected, &str)]) -> Vec<(Protected, IpNet)> {

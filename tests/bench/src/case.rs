@@ -10,6 +10,8 @@ mod live;
 mod limiter;
 /// From the text of a list to enforcement.
 mod load;
+/// Long lists, beside what people use for them.
+mod feeds;
 /// The agent while its host is flooded.
 mod flood;
 /// What gets through while agents and tables change.
@@ -32,6 +34,8 @@ pub(crate) enum Case {
     Limiter,
     /// From the text of a list to enforcement, beside ipset and nftables.
     Load,
+    /// Long lists, beside iprange and ipset.
+    Feeds,
     /// The agent while its host is flooded.
     Flood,
     /// What gets through while agents and tables change.
@@ -66,8 +70,16 @@ impl Settings {
 }
 
 impl Case {
-    const EACH: [Self; 7] =
-        [Self::Table, Self::Verdict, Self::Live, Self::Limiter, Self::Load, Self::Flood, Self::Upgrade];
+    const EACH: [Self; 8] = [
+        Self::Table,
+        Self::Verdict,
+        Self::Live,
+        Self::Limiter,
+        Self::Load,
+        Self::Feeds,
+        Self::Flood,
+        Self::Upgrade,
+    ];
 
     /// Returns what to run for what was asked.
     pub(crate) fn chosen(asked: &[Self]) -> Vec<Self> {
@@ -82,6 +94,7 @@ impl Case {
             Self::Live => "live: frames into a veth, beside filters of the distribution",
             Self::Limiter => "limiter: accuracy, and offenders beneath a flood",
             Self::Load => "load: from the text of a list to enforcement",
+            Self::Feeds => "feeds: long lists, beside iprange and ipset",
             Self::Flood => "flood: the agent while its host is flooded",
             Self::Upgrade => "upgrade: what gets through while agents and tables change",
             Self::All => "all",
@@ -96,6 +109,7 @@ impl Case {
             Self::Live => live::run(settings),
             Self::Limiter => limiter::run(settings),
             Self::Load => load::run(settings),
+            Self::Feeds => feeds::run(settings),
             Self::Flood => flood::run(settings),
             Self::Upgrade => upgrade::run(settings),
             Self::All => Ok(Vec::new()),

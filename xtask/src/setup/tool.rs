@@ -32,6 +32,7 @@ pub(super) const KERNELS: Programs = Programs(&[
 pub(super) const PEERS: Programs = Programs(&[
     Program { name: "nft", package: "nftables", version: "--version" },
     Program { name: "ipset", package: "ipset", version: "--version" },
+    Program { name: "iprange", package: "iprange", version: "--version" },
     Program { name: "iptables", package: "iptables", version: "--version" },
     Program { name: "xdp-filter", package: "xdp-tools", version: "--version" },
     Program { name: "ethtool", package: "ethtool", version: "--version" },

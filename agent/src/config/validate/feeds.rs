@@ -18,7 +18,7 @@ use crate::{
 
 /// The largest weight a feed may have, so that sums stay numbers.
 const WEIGHT_MAX: u32 = 1000;
-const TIMEOUT: Duration = Duration::from_secs(60);
+const TIMEOUT: Duration = Duration::from_mins(1);
 const TIMEOUT_MAX: Duration = Duration::from_mins(10);
 /// How often a list behind a URL is asked for, where nothing says otherwise, and how often at most.
 const INTERVAL: Duration = Duration::from_hours(1);
@@ -58,11 +58,25 @@ fn feed(check: &mut Check, field: &str, raw: raw::feed::Feed, names: &mut HashSe
     let guards = guards(check, field, &raw, known);
     let tables = raw.tables.iter().enumerate();
     let tables = tables.map(|(i, text)| path(check, &format!("{field}.tables[{i}]"), text)).collect();
+    let select = Select { min_score: raw.min_score, categories: raw.categories, tables };
+    // Sources that have no text have no grammar either.
+    if matches!(source, Source::File(_) | Source::Http(_))
+        && let Err((name, problem)) = format.validate_select(&select)
+    {
+        check.problem(at, &format!("{field}.{name}"), problem);
+    }
+    if let (Some(header), Source::Http(Http { auth: Auth::None, .. })) =
+        (known.and_then(|known| known.auth), &source)
+    {
+        let message =
+            format!("is needed: the publisher asks for a key in the header `{header}`; set name and file");
+        check.problem(at, &format!("{field}.http.header"), message);
+    }
     Some(Feed {
         name,
         source,
         format,
-        select: Select { min_score: raw.min_score, categories: raw.categories, tables },
+        select,
         action: raw.action,
         enforce: raw.enforce,
         category: raw.category.or_else(|| known.map(|known| known.category.to_owned())),

@@ -4,12 +4,9 @@
 //! `#` or `;`, empty lines, CRLF, a byte order mark, anything behind the first word. IPv4 is parsed
 //! by hand, since lists are long and nearly all IPv4; the rest goes to the standard library.
 
-use std::{net::IpAddr, str};
-
-use ipnet::IpNet;
 use memchr::memchr;
-use weir_common::addr::Address;
 
+use super::address;
 use crate::feed::Parsed;
 
 /// What an IPv4 prefix takes at most, with the byte behind it.
@@ -18,8 +15,13 @@ const WINDOW: usize = "255.255.255.255/32\n".len();
 /// Parses a list.
 #[must_use]
 pub fn parse(text: &[u8]) -> Parsed {
+    parse_as(text, Parsed::default())
+}
+
+/// Parses a list, and adds it to `parsed`.
+#[must_use]
+pub(in crate::feed) fn parse_as(text: &[u8], mut parsed: Parsed) -> Parsed {
     let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
-    let mut parsed = Parsed::default();
     // A line of an address list is about 15 bytes long.
     parsed.entries.v4.reserve(text.len() / 15);
     let mut number = 0;
@@ -47,13 +49,18 @@ fn parse_line(line: &[u8], number: usize, parsed: &mut Parsed) {
     if word.is_empty() {
         return;
     }
-    let mut window = [b'\n'; WINDOW];
-    let length = word.len().min(WINDOW);
-    window[..length].copy_from_slice(&word[..length]);
-    match parse_v4(&window) {
-        Some((network, length, end)) if end == word.len() => parsed.push_v4(network, length),
-        Some(_) | None => parse_other(word, number, parsed),
+    match address::prefix(word) {
+        Some((address, length)) => parsed.push(address, length),
+        None => parsed.reject(number, word),
     }
+}
+
+/// Parses a word that is an IPv4 address or prefix and nothing else.
+pub(super) fn parse_word(word: &[u8]) -> Option<(u32, u8)> {
+    let mut window = [b'\n'; WINDOW];
+    window.get_mut(..word.len())?.copy_from_slice(word);
+    let (network, length, end) = parse_v4(&window)?;
+    (end == word.len()).then_some((network, length))
 }
 
 /// Returns what stands in front of the first blank, comma or comment.
@@ -135,24 +142,6 @@ const fn equal(word: u64, byte: u8) -> u64 {
 #[inline]
 const fn bits_of(tops: u64) -> u64 {
     (tops >> 7).wrapping_mul(0x0102_0408_1020_4080) >> 56
-}
-
-fn parse_other(word: &[u8], line: usize, parsed: &mut Parsed) {
-    let text = str::from_utf8(word).unwrap_or_default();
-    let prefix = text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
-    let Ok(prefix) = prefix else {
-        parsed.reject(line, word);
-        return;
-    };
-    match (Address::from(prefix.addr()), prefix) {
-        // A v4-mapped prefix, whose length counts from the 96 bits in front of the address.
-        (Address::V4(bits), IpNet::V6(v6)) => match v6.prefix_len().checked_sub(96) {
-            Some(length) => parsed.push_v4(bits, length),
-            None => parsed.rejected.too_wide += 1,
-        },
-        (Address::V4(bits), IpNet::V4(v4)) => parsed.push_v4(bits, v4.prefix_len()),
-        (Address::V6(bits), _) => parsed.push_v6(bits, prefix.prefix_len()),
-    }
 }
 
 #[cfg(test)]

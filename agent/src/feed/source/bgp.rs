@@ -46,7 +46,15 @@ impl Bgp {
     pub fn new(config: &config::Bgp, feed: &Feed) -> Self {
         let (inlet, lines) = mpsc::channel(LINES);
         let routes = Routes::new(config, feed.guards);
-        Self { name: feed.name.clone(), routes, inlet, lines, waiting: Vec::new(), changed: false, malformed: 0 }
+        Self {
+            name: feed.name.clone(),
+            routes,
+            inlet,
+            lines,
+            waiting: Vec::new(),
+            changed: false,
+            malformed: 0,
+        }
     }
 
     /// Returns where lines of exabgp go in, each without its end.
@@ -58,6 +66,11 @@ impl Bgp {
     /// Begins with routes that were known before: exabgp tells each only once.
     pub fn resume(&mut self, ledger: Ledger) {
         self.routes.resume(ledger);
+    }
+
+    /// Has all that stand be told again.
+    pub fn forget(&mut self) {
+        self.changed = true;
     }
 
     /// Waits for a line.
@@ -87,7 +100,11 @@ impl Bgp {
                     self.malformed += 1;
                     // A line names addresses, so it is not told itself.
                     if self.malformed.is_power_of_two() {
-                        tracing::warn!(feed = self.name, lines = self.malformed, "not understood: {malformed}");
+                        tracing::warn!(
+                            feed = self.name,
+                            lines = self.malformed,
+                            "not understood: {malformed}"
+                        );
                     }
                 }
             }

@@ -132,6 +132,11 @@ impl Crowdsec {
         if applied.changed || whole { self.decisions.fetched() } else { Ok(Fetched::Unchanged) }
     }
 
+    /// Has it tell all again.
+    pub fn forget(&mut self) {
+        self.progress = Progress::default();
+    }
+
     /// Returns where to note what became of the packets of listed sources; nothing: nobody is told.
     #[must_use]
     pub fn usage(&self) -> Option<Arc<Usage>> {
@@ -145,7 +150,10 @@ impl Crowdsec {
         let reply = self.client.send(&Request::get(url)).await?;
         Answer::parse(&reply.body, whole).map_err(|why| {
             let place = self.page("decisions/stream");
-            FetchError::new("protocol", format!("{place}: does not answer as a LAPI does: {why}; look at crowdsec.url"))
+            FetchError::new(
+                "protocol",
+                format!("{place}: does not answer as a LAPI does: {why}; look at crowdsec.url"),
+            )
         })
     }
 

@@ -236,7 +236,9 @@ mod tests {
         let directory = TempDir::new().unwrap();
         let path = directory.path().join("list");
         fs::write(&path, "192.0.2.1\n".repeat(100)).unwrap();
-        assert!(matches!(File::new(path.clone(), 1000).fetch(), Ok(Fetched::Text(text, _)) if text.len() == 1000));
+        assert!(
+            matches!(File::new(path.clone(), 1000).fetch(), Ok(Fetched::Text(text, _)) if text.len() == 1000)
+        );
         let (cause, message) = failure(&path, 999);
         assert!(cause == "size" && message.contains("999 bytes"), "{message}");
         // The size of two together.

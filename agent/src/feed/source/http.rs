@@ -56,7 +56,8 @@ impl Text {
     pub async fn fetch(&mut self, validators: &Validators) -> Result<Fetched, FetchError> {
         self.fresh_for = None;
         let mut request = Request::get(&self.client.http.url);
-        let conditions = [("if-none-match", &validators.etag), ("if-modified-since", &validators.last_modified)];
+        let conditions =
+            [("if-none-match", &validators.etag), ("if-modified-since", &validators.last_modified)];
         for (name, value) in conditions {
             request.headers.extend(value.clone().map(|value| (name, value)));
         }
@@ -68,14 +69,17 @@ impl Text {
             if conditional {
                 return Ok(Fetched::Unchanged);
             }
-            return Err(place.error("protocol", "answers that nothing changed (304), though it was asked for all"));
+            return Err(
+                place.error("protocol", "answers that nothing changed (304), though it was asked for all")
+            );
         }
         if is_page(&reply) {
             let message = "answers with an HTML page, not with a list; look at it in a browser: \
                 the list may have moved, or want a login";
             return Err(place.error("html", message));
         }
-        let header = |name| reply.header(name).filter(|value| value.len() <= VALIDATOR_MAX).map(str::to_owned);
+        let header =
+            |name| reply.header(name).filter(|value| value.len() <= VALIDATOR_MAX).map(str::to_owned);
         let validators = Validators { etag: header("etag"), last_modified: header("last-modified") };
         Ok(Fetched::Text(reply.body, validators))
     }
@@ -298,7 +302,9 @@ fn redirect(response: &Response, method: &str, url: &Url) -> Result<Option<Url>,
     match next.scheme() {
         "https" => {}
         "http" if url.scheme() == "http" => {}
-        "http" => return Err(error(format!("redirects to {to}, which is not protected; that is never followed"))),
+        "http" => {
+            return Err(error(format!("redirects to {to}, which is not protected; that is never followed")));
+        }
         other => return Err(error(format!("redirects to `{other}`, which is not spoken here"))),
     }
     // What a server writes there proves nothing about us.

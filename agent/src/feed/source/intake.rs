@@ -1,6 +1,6 @@
 //! Entries as a source tells of them, one by one, behind the guards that each has to pass.
 
-use std::{collections::HashMap, sync::Arc, time::SystemTime};
+use std::{collections::HashMap, net::IpAddr, sync::Arc, time::SystemTime};
 
 use ipnet::IpNet;
 
@@ -137,9 +137,11 @@ pub(super) fn is_too_wide(guards: &Guards, prefix: &IpNet) -> bool {
 /// Reads an address or a prefix; bits behind the prefix do not count.
 pub(super) fn network(text: &str) -> Option<IpNet> {
     let text = text.trim();
-    let prefix: Result<IpNet, _> =
-        if text.contains('/') { text.parse() } else { text.parse().map(|ip: std::net::IpAddr| ip.into()) }.or(Err(()));
-    prefix.ok().map(|prefix| prefix.trunc())
+    let prefix = match text.contains('/') {
+        true => text.parse::<IpNet>().ok(),
+        false => text.parse::<IpAddr>().ok().map(IpNet::from),
+    };
+    prefix.map(|prefix| prefix.trunc())
 }
 
 #[cfg(test)]
@@ -179,9 +181,11 @@ mod tests {
 
     #[test]
     fn networks_are_read_and_cut() {
-        for (text, want) in
-            [("192.0.2.1", "192.0.2.1/32"), (" 192.0.2.1/24 ", "192.0.2.0/24"), ("2001:db8::1/32", "2001:db8::/32")]
-        {
+        for (text, want) in [
+            ("192.0.2.1", "192.0.2.1/32"),
+            (" 192.0.2.1/24 ", "192.0.2.0/24"),
+            ("2001:db8::1/32", "2001:db8::/32"),
+        ] {
             assert_eq!(network(text).unwrap().to_string(), want);
         }
         for text in ["", "x", "192.0.2.1/33", "192.0.2", "fe80::1%eth0", "192.0.2.1/", "1/1"] {

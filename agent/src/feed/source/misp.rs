@@ -41,6 +41,8 @@ pub struct Misp {
     events: BTreeMap<String, Kept>,
     /// Events that the manifest has and the server has not.
     missing: usize,
+    /// All that is known has been told.
+    told: bool,
 }
 
 /// An event of some time.
@@ -71,6 +73,7 @@ impl Misp {
             etag: None,
             events: BTreeMap::new(),
             missing: 0,
+            told: false,
         })
     }
 
@@ -89,17 +92,27 @@ impl Misp {
         let manifest = self.manifest(&reply.body)?;
         let before = self.events.len();
         self.events.retain(|uuid, _| manifest.contains_key(uuid));
-        let gone = before != self.events.len();
-        let known = |uuid: &str, timestamp: &str| self.events.get(uuid).is_some_and(|kept| kept.timestamp == timestamp);
-        let wanted: Vec<_> = manifest.into_iter().filter(|(uuid, timestamp)| !known(uuid, timestamp)).collect();
-        let changed = !wanted.is_empty();
+        self.told &= before == self.events.len();
+        let known = |uuid: &str, timestamp: &str| {
+            self.events.get(uuid).is_some_and(|kept| kept.timestamp == timestamp)
+        };
+        let wanted: Vec<_> =
+            manifest.into_iter().filter(|(uuid, timestamp)| !known(uuid, timestamp)).collect();
+        // Also if not all of it can be read now.
+        self.told &= wanted.is_empty();
         self.read(wanted).await?;
         // Only now: an event that could not be had would not be asked for again.
         self.etag = match self.missing {
             0 => reply.header("etag").filter(|etag| etag.len() < 1024).map(str::to_owned),
             _ => None,
         };
-        if gone || changed { self.listed() } else { Ok(Fetched::Unchanged) }
+        if std::mem::replace(&mut self.told, true) { Ok(Fetched::Unchanged) } else { Ok(self.listed()) }
+    }
+
+    /// Has all events be told again; those that did not change need not be read.
+    pub fn forget(&mut self) {
+        self.etag = None;
+        self.told = false;
     }
 
     /// Returns the events of a manifest and when each changed last.
@@ -111,7 +124,11 @@ impl Misp {
         let manifest: HashMap<String, Value> =
             serde_json::from_slice(body).map_err(|why| error(&why.to_string()))?;
         if manifest.len() > EVENTS_MAX {
-            let message = format!("{}: names {} events, more than {EVENTS_MAX}", self.page("manifest.json"), manifest.len());
+            let message = format!(
+                "{}: names {} events, more than {EVENTS_MAX}",
+                self.page("manifest.json"),
+                manifest.len()
+            );
             return Err(FetchError::new("size", message));
         }
         let mut events = HashMap::new();
@@ -144,7 +161,8 @@ impl Misp {
             }
             let Some(done) = running.join_next().await else { break };
             // It panicked, or the agent stops.
-            let stopped = |_| FetchError::new("protocol", "reading an event broke off; it is asked again later");
+            let stopped =
+                |_| FetchError::new("protocol", "reading an event broke off; it is asked again later");
             let (uuid, timestamp, reply) = done.map_err(stopped)?;
             let body = match reply {
                 Ok(reply) => reply.body,
@@ -158,7 +176,10 @@ impl Misp {
             };
             bytes += body.len() as u64;
             if bytes > self.guards.bytes {
-                let message = format!("{}: its events are larger than {} bytes; see guards.bytes", self.base, self.guards.bytes);
+                let message = format!(
+                    "{}: its events are larger than {} bytes; see guards.bytes",
+                    self.base, self.guards.bytes
+                );
                 return Err(FetchError::new("size", message));
             }
             match Event::parse(&body) {
@@ -177,7 +198,7 @@ impl Misp {
     }
 
     /// Returns what all events name together.
-    fn listed(&self) -> Result<Fetched, FetchError> {
+    fn listed(&self) -> Fetched {
         let mut parsed = Parsed::default();
         parsed.rejected.lines = self.missing;
         for (uuid, kept) in &self.events {
@@ -196,7 +217,7 @@ impl Misp {
                 }
             }
         }
-        Ok(Fetched::List(parsed))
+        Fetched::List(parsed)
     }
 
     fn page(&self, name: &str) -> Url {

@@ -97,7 +97,8 @@ impl Indicators {
 
     fn indicator(&mut self, indicator: Indicator, now: SystemTime) -> bool {
         let id: Arc<str> = indicator.id.as_str().into();
-        let version = [&indicator.modified, &indicator.created].into_iter().flatten().find_map(|text| time(text));
+        let version =
+            [&indicator.modified, &indicator.created].into_iter().flatten().find_map(|text| time(text));
         let version = version.unwrap_or(SystemTime::UNIX_EPOCH);
         // What was seen before comes again where pages overlap.
         if self.versions.get(&id).is_some_and(|known| *known >= version && version > SystemTime::UNIX_EPOCH) {
@@ -116,7 +117,8 @@ impl Indicators {
         let Ok(prefixes) = networks(indicator.pattern.as_deref().unwrap_or_default()) else {
             return self.intake.leave_out(id, Left::Unselected);
         };
-        let (begins, ends) = (indicator.valid_from.as_deref().map(time), indicator.valid_until.as_deref().map(time));
+        let (begins, ends) =
+            (indicator.valid_from.as_deref().map(time), indicator.valid_until.as_deref().map(time));
         // A time that nobody can read may mean that it is over.
         if begins == Some(None) || ends == Some(None) {
             return self.intake.leave_out(id, Left::Malformed);

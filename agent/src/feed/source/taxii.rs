@@ -99,6 +99,12 @@ impl Taxii {
         if changed || passed { self.indicators.fetched() } else { Ok(Fetched::Unchanged) }
     }
 
+    /// Has all be read again.
+    pub fn forget(&mut self) {
+        self.whole = None;
+        self.asked = None;
+    }
+
     /// Waits until the next indicator comes that waits for its time.
     pub async fn news(&self) {
         match self.indicators.next() {
@@ -182,7 +188,11 @@ mod tests {
 
     #[test]
     fn the_objects_of_the_collection_are_asked_for() {
-        for url in ["https://h/api/collections/1", "https://h/api/collections/1/", "https://h/api/collections/1/objects/"] {
+        for url in [
+            "https://h/api/collections/1",
+            "https://h/api/collections/1/",
+            "https://h/api/collections/1/objects/",
+        ] {
             let taxii = taxii(url);
             let request = taxii.request(Some("2026-01-01T00:00:00.000001Z"), Some("a b"));
             assert_eq!(

@@ -9,7 +9,7 @@
 //! | 28 | 16 | entries (4 each): IPv4, IPv6, throttled IPv4, throttled IPv6 |
 //! | 44 | 8 | size of the JSON of entries that end by themselves; 0: the list has none |
 //! | 52 | 4 | CRC-32 of all from offset 64 |
-//! | 56 | 4 | 0 |
+//! | 56 | 4 | CRC-32 of the JSON in front |
 //! | 60 | 4 | CRC-32 of the 60 bytes before |
 //! | 64 | | JSON of what the list depends on and what its server is asked with; entries in that order, IPv4 in 5 bytes (network, length), IPv6 in 17 (upper half, lower half, length); JSON |
 
@@ -90,6 +90,7 @@ pub(super) struct Header {
     counts: [u32; 4],
     ledger: u64,
     checksum: u32,
+    meta_checksum: u32,
 }
 
 impl Header {
@@ -100,7 +101,8 @@ impl Header {
     }
 
     pub(super) fn confirmed(&self) -> SystemTime {
-        let since = Duration::from_secs(self.seconds).saturating_add(Duration::from_nanos(self.nanoseconds.into()));
+        let since =
+            Duration::from_secs(self.seconds).saturating_add(Duration::from_nanos(self.nanoseconds.into()));
         SystemTime::UNIX_EPOCH.checked_add(since).unwrap_or_else(SystemTime::now)
     }
 
@@ -125,7 +127,7 @@ impl Header {
         self.counts.iter().for_each(|count| bytes.extend_from_slice(&count.to_le_bytes()));
         bytes.extend_from_slice(&self.ledger.to_le_bytes());
         bytes.extend_from_slice(&self.checksum.to_le_bytes());
-        bytes.extend_from_slice(&[0; 4]);
+        bytes.extend_from_slice(&self.meta_checksum.to_le_bytes());
         bytes.extend_from_slice(&crc32fast::hash(&bytes).to_le_bytes());
         bytes.try_into().unwrap_or([0; HEADER])
     }
@@ -141,12 +143,12 @@ impl Header {
         }
         let (seconds, nanoseconds, meta) = (rest.u64(), rest.u32(), rest.u32());
         let counts = [rest.u32(), rest.u32(), rest.u32(), rest.u32()];
-        let (ledger, checksum, _) = (rest.u64(), rest.u32(), rest.u32());
+        let (ledger, checksum, meta_checksum) = (rest.u64(), rest.u32(), rest.u32());
         let (front, _) = bytes.split_at(HEADER - 4);
         if rest.u32() != crc32fast::hash(front) {
             return Err(Damage::Header);
         }
-        Ok(Self { seconds, nanoseconds, meta, counts, ledger, checksum })
+        Ok(Self { seconds, nanoseconds, meta, counts, ledger, checksum, meta_checksum })
     }
 }
 
@@ -204,7 +206,8 @@ impl Body {
             Ok(())
         });
         let (meta, ledger) = (count(self.meta.len()), self.ledger.len() as u64);
-        let header = Header { seconds: 0, nanoseconds: 0, meta, counts, ledger, checksum: checksum.finalize() };
+        let (checksum, meta_checksum) = (checksum.finalize(), crc32fast::hash(&self.meta));
+        let header = Header { seconds: 0, nanoseconds: 0, meta, counts, ledger, checksum, meta_checksum };
         header.at(confirmed)
     }
 
@@ -240,6 +243,10 @@ pub(super) fn read(mut file: File, basis: &str) -> Result<Option<(Header, Meta, 
     let header = head(&mut file)?;
     let mut pieces = Pieces { file, checksum: crc32fast::Hasher::new() };
     let meta = pieces.bytes(u64::from(header.meta))?;
+    // What the rest is depends on it.
+    if crc32fast::hash(&meta) != header.meta_checksum {
+        return Err(Damage::Checksum);
+    }
     let meta: Meta = match serde_json::from_slice(&meta) {
         Ok(meta) => meta,
         Err(error) => return Err(Damage::Content(error.to_string())),
@@ -270,7 +277,9 @@ pub(super) fn covering(mut file: File, address: IpAddr) -> Result<Vec<IpNet>, Da
     pieces.bytes(u64::from(header.meta))?;
     let mut found = Vec::new();
     let address = Address::from(address);
-    for [v4, v6] in [[0, 1], [2, 3]].map(|pair| pair.map(|at: usize| header.counts.get(at).copied().unwrap_or(0))) {
+    for [v4, v6] in
+        [[0, 1], [2, 3]].map(|pair| pair.map(|at: usize| header.counts.get(at).copied().unwrap_or(0)))
+    {
         pieces.each_v4(v4, |network, length| {
             if matches!(address, Address::V4(bits) if network_v4(bits, length.into()) == network) {
                 found.extend(Ipv4Net::new(network.into(), length).map(IpNet::V4));

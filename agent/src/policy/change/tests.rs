@@ -20,6 +20,7 @@ fn lists(entries: &[Entries; 4]) -> Vec<List> {
             action,
             shadow,
             profile: 0,
+            votes: Arc::default(),
             entries: Arc::new(entries.clone()),
         })
         .collect()

@@ -119,7 +119,14 @@ fn list(number: u8, entries: Entries) -> List {
         0 => (Origin::Allow, Action::Allow),
         _ => (Origin::Feed(number.to_string()), Action::Drop),
     };
-    List { origin, action, shadow: number == 2, profile: 0, entries: Arc::new(entries) }
+    List {
+        origin,
+        action,
+        shadow: number == 2,
+        profile: 0,
+        votes: Arc::default(),
+        entries: Arc::new(entries),
+    }
 }
 
 const LENGTHS: [u8; 6] = [20, 32, 44, 48, 64, 128];

@@ -31,7 +31,7 @@ use crate::{
     textbook::Textbook,
 };
 
-const UNIT: &str = "ms CPU";
+pub(super) const UNIT: &str = "ms CPU";
 /// What is aimed at, in ms.
 const AIM: f64 = 100.0;
 const AIM_DELTA: f64 = 20.0;
@@ -44,7 +44,7 @@ pub(super) fn run(settings: &Settings) -> Result<Vec<Finding>> {
 
 /// What a load took.
 #[derive(Clone, Copy, Debug, Default)]
-struct Took {
+pub(super) struct Took {
     read: f64,
     merge: f64,
     publish: f64,
@@ -52,7 +52,7 @@ struct Took {
 }
 
 impl Took {
-    fn all(&self) -> f64 {
+    pub(super) fn all(&self) -> f64 {
         self.read + self.merge + self.publish
     }
 }
@@ -78,7 +78,7 @@ fn read_list(feed: &config::Feed) -> Result<Parsed> {
 }
 
 /// Reads a file, and puts what it lists in force; what is different from `before`, where there is one.
-fn load(ours: &mut Ours, path: &Path, before: Option<&InForce>) -> Result<(Took, Way, InForce)> {
+pub(super) fn load(ours: &mut Ours, path: &Path, before: Option<&InForce>) -> Result<(Took, Way, InForce)> {
     let config = format!(
         "interfaces: [{{name: eth0}}]\nfeeds: [{{name: list, path: {}, action: drop}}]\n",
         path.display()
@@ -94,7 +94,7 @@ fn load(ours: &mut Ours, path: &Path, before: Option<&InForce>) -> Result<(Took,
 }
 
 /// Returns how the parts of it add up.
-fn parts(rounds: &[Took]) -> String {
+pub(super) fn parts(rounds: &[Took]) -> String {
     let part = |of: fn(&Took) -> f64| median(&rounds.iter().map(of).collect::<Vec<_>>());
     format!(
         "read and parse {:.1}, compare and merge {:.1}, compile and publish {:.1}; {:.0} ms by the clock",
@@ -132,7 +132,7 @@ fn cold(settings: &Settings) -> Result<Finding> {
 }
 
 /// Returns the CPU time of a tool in a namespace of its own, in ms.
-fn child(work: impl FnOnce(&Namespace) -> Result<()>) -> Result<f64, String> {
+pub(super) fn child(work: impl FnOnce(&Namespace) -> Result<()>) -> Result<f64, String> {
     let measure = || {
         let pair = Pair::new()?;
         let before = cpu::children_time()?;

@@ -50,8 +50,10 @@ impl Line {
         if text.len() > LENGTH_MAX {
             return Err(malformed("a line is longer than a mebibyte"));
         }
-        let line: Value = serde_json::from_str(text).map_err(|error| Malformed(format!("a line is no JSON: {error}")))?;
-        let kind = line.get("type").and_then(Value::as_str).ok_or_else(|| malformed("a line has no `type`"))?;
+        let line: Value =
+            serde_json::from_str(text).map_err(|error| Malformed(format!("a line is no JSON: {error}")))?;
+        let kind =
+            line.get("type").and_then(Value::as_str).ok_or_else(|| malformed("a line has no `type`"))?;
         let neighbor = line.get("neighbor");
         match kind {
             "start" => return Ok(Self::AllDown),
@@ -73,7 +75,8 @@ impl Line {
             let word = |name: &str| end.get(name).and_then(Value::as_str).unwrap_or_default();
             return Ok(Self::EndOfRib(peer, format!("{} {}", word("afi"), word("safi"))));
         }
-        let update = neighbor.pointer("/message/update").ok_or_else(|| malformed("an update has no `message`"))?;
+        let update =
+            neighbor.pointer("/message/update").ok_or_else(|| malformed("an update has no `message`"))?;
         Ok(Self::Update(Update::of(peer, update)))
     }
 }
@@ -89,14 +92,18 @@ impl Update {
             list.and_then(Value::as_array).map(Vec::as_slice).unwrap_or_default()
         };
         let pair = |value: &Value| {
-            let half = |at: usize| value.get(at).and_then(Value::as_u64).and_then(|half| u16::try_from(half).ok());
+            let half =
+                |at: usize| value.get(at).and_then(Value::as_u64).and_then(|half| u16::try_from(half).ok());
             Some((half(0)?, half(1)?))
         };
         Self {
             peer,
             communities: attribute("community").iter().filter_map(pair).collect(),
             // Of several the strictest is meant, and it is one only in practice.
-            rate: attribute("extended-community").iter().filter_map(rate).min_by_key(|rate| *rate == Rate::Some),
+            rate: attribute("extended-community")
+                .iter()
+                .filter_map(rate)
+                .min_by_key(|rate| *rate == Rate::Some),
             announced: families("announce"),
             withdrawn: families("withdraw"),
         }
@@ -131,7 +138,8 @@ pub(super) fn routes(value: &Value) -> Vec<&Value> {
 
 /// Returns what names a route in its family.
 pub(super) fn name(route: &Value) -> Option<String> {
-    let word = |route: &Map<String, Value>, name: &str| route.get(name).and_then(Value::as_str).map(str::to_owned);
+    let word =
+        |route: &Map<String, Value>, name: &str| route.get(name).and_then(Value::as_str).map(str::to_owned);
     match route {
         Value::String(prefix) => Some(prefix.clone()),
         Value::Object(route) => match word(route, "nlri") {

@@ -74,7 +74,8 @@ impl Routes {
     fn hold(&mut self, start: &str, now: SystemTime) -> bool {
         let ends = now.checked_add(self.config.hold);
         let standing = self.ledger().starting_with(start).filter(|(_, entry)| entry.ends.is_none());
-        let held: Vec<_> = standing.map(|(id, entry)| (id.to_owned(), Entry { ends, ..entry.clone() })).collect();
+        let held: Vec<_> =
+            standing.map(|(id, entry)| (id.to_owned(), Entry { ends, ..entry.clone() })).collect();
         let any = !held.is_empty();
         held.into_iter().for_each(|(id, entry)| _ = self.intake.set(id, entry));
         any

@@ -125,7 +125,8 @@ impl Decisions {
     pub(super) fn by_origin(&self) -> BTreeMap<(&str, bool), u64> {
         let mut counts = BTreeMap::new();
         for (id, entry) in self.intake.ledger().iter() {
-            let origin = self.origin_of.get(id).and_then(|number| self.origin_names.get(usize::from(*number)));
+            let origin =
+                self.origin_of.get(id).and_then(|number| self.origin_names.get(usize::from(*number)));
             let v6 = entry.prefixes.iter().all(|prefix| matches!(prefix, IpNet::V6(_)));
             *counts.entry((origin.map_or("", String::as_str), v6)).or_default() += 1;
         }
@@ -141,7 +142,9 @@ impl Decisions {
             return self.intake.leave_out(id, Left::Malformed);
         };
         let Span::Ahead(lasts) = span else { return self.intake.remove(&id) };
-        let Some(throttled) = decision.throttled() else { return self.intake.leave_out(id, Left::Unselected) };
+        let Some(throttled) = decision.throttled() else {
+            return self.intake.leave_out(id, Left::Unselected);
+        };
         let number = self.origin_number(decision.origin.as_deref().unwrap_or_default());
         self.origin_of.insert(Arc::clone(&id), number);
         self.intake.set(id, Entry { prefixes: [prefix].into(), throttled, ends: now.checked_add(lasts) })
@@ -162,7 +165,9 @@ impl Decisions {
             }
         }
         if !by_value.is_empty() {
-            let gone = |entry: &Entry| entry.prefixes.iter().any(|prefix| by_value.contains(&(*prefix, entry.throttled)));
+            let gone = |entry: &Entry| {
+                entry.prefixes.iter().any(|prefix| by_value.contains(&(*prefix, entry.throttled)))
+            };
             let ids = self.intake.ledger().iter().filter(|(_, entry)| gone(entry));
             let ids: Vec<String> = ids.map(|(id, _)| id.to_owned()).collect();
             ids.iter().for_each(|id| changed |= self.intake.remove(id));
@@ -171,7 +176,8 @@ impl Decisions {
     }
 
     fn names_any(&self, said: &HashSet<(IpNet, bool)>) -> bool {
-        let names = |entry: &Entry| entry.prefixes.iter().any(|prefix| said.contains(&(*prefix, entry.throttled)));
+        let names =
+            |entry: &Entry| entry.prefixes.iter().any(|prefix| said.contains(&(*prefix, entry.throttled)));
         self.intake.ledger().iter().any(|(_, entry)| names(entry))
     }
 

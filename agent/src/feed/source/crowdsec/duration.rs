@@ -96,7 +96,9 @@ mod tests {
         ] {
             assert_eq!(Span::parse(text), want, "{text}");
         }
-        for text in ["", "-", "5", "s", "1d", "1 s", "1..5s", ".s", "1h-5m", "--1s", "1e3s", "9999999h", "4h garbage"] {
+        for text in
+            ["", "-", "5", "s", "1d", "1 s", "1..5s", ".s", "1h-5m", "--1s", "1e3s", "9999999h", "4h garbage"]
+        {
             assert_eq!(Span::parse(text), None, "{text}");
         }
     }

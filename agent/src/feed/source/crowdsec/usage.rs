@@ -86,8 +86,11 @@ impl Reporter {
 
     pub(super) fn refused(&mut self, error: &FetchError) {
         if !self.told {
-            tracing::info!(feed = self.name, cause = error.cause,
-                "LAPI takes no usage metrics (it does since CrowdSec 1.6.3): {error}; decisions are not affected");
+            tracing::info!(
+                feed = self.name,
+                cause = error.cause,
+                "LAPI takes no usage metrics (it does since CrowdSec 1.6.3): {error}; decisions are not affected"
+            );
             self.told = true;
         }
     }
@@ -98,8 +101,9 @@ impl Reporter {
             let labels = json!({"origin": origin, "ip_type": if v6 { "ipv6" } else { "ipv4" }});
             items.push(json!({"name": "active_decisions", "value": count, "unit": "ip", "labels": labels}));
         }
-        let [packets, bytes, processed] =
-            [0, 1, 2].map(|i: usize| self.sent.get(i).zip(self.reported.get(i)).map_or(0, |(now, then)| now.saturating_sub(*then)));
+        let [packets, bytes, processed] = [0, 1, 2].map(|i: usize| {
+            self.sent.get(i).zip(self.reported.get(i)).map_or(0, |(now, then)| now.saturating_sub(*then))
+        });
         // Who decided is not counted packet by packet.
         for (name, value, unit) in
             [("dropped", packets, "packet"), ("dropped", bytes, "byte"), ("processed", processed, "packet")]
@@ -170,7 +174,10 @@ mod tests {
         let items = component["metrics"][0]["items"].as_array().unwrap();
         let find = |name: &str, unit: &str, label: &str, of: &str| {
             let found = items.iter().filter(|item| item["name"] == name && item["unit"] == unit);
-            found.filter(|item| item["labels"][label] == of).map(|item| item["value"].as_u64().unwrap()).sum::<u64>()
+            found
+                .filter(|item| item["labels"][label] == of)
+                .map(|item| item["value"].as_u64().unwrap())
+                .sum::<u64>()
         };
         assert_eq!(find("active_decisions", "ip", "origin", "CAPI"), 3);
         assert_eq!(find("active_decisions", "ip", "ip_type", "ipv6"), 1);
@@ -187,7 +194,8 @@ mod tests {
         };
         assert_eq!(dropped(&page), Some(150));
         reporter.taken();
-        let page: Value = serde_json::from_slice(&reporter.due(&decisions, later + WINDOW * 2).unwrap()).unwrap();
+        let page: Value =
+            serde_json::from_slice(&reporter.due(&decisions, later + WINDOW * 2).unwrap()).unwrap();
         assert_eq!(dropped(&page), None);
     }
 }

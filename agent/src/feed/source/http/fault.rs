@@ -72,13 +72,19 @@ impl Place {
         let last = causes.last().map(ToString::to_string).unwrap_or_default();
         let through = if http.proxy.is_some() { " through http.proxy" } else { "" };
         if error.is_timeout() && error.is_connect() {
-            self.error("timeout", format!("cannot be reached{through} in time; look at the network in between"))
+            self.error(
+                "timeout",
+                format!("cannot be reached{through} in time; look at the network in between"),
+            )
         } else if error.is_timeout() {
             self.error("timeout", "takes too long; see http.timeout")
         } else if causes.iter().any(|cause| cause.to_string().contains("dns error")) {
             self.error("connect", format!("its host is not found ({last}); look at the name, and at DNS"))
         } else if error.is_connect() {
-            self.error("connect", format!("cannot be reached{through} ({last}); look at host, port and firewall"))
+            self.error(
+                "connect",
+                format!("cannot be reached{through} ({last}); look at host, port and firewall"),
+            )
         } else {
             let message = format!("breaks off, or does not speak HTTP ({last}); it is asked again later");
             self.error("protocol", message)
@@ -89,13 +95,19 @@ impl Place {
     pub(super) fn refused(&self, status: StatusCode, reply: &Reply, http: &Http) -> FetchError {
         let mut error = match status.as_u16() {
             401 | 403 => match &http.auth {
-                Auth::None => self.error("auth", format!("wants to know who asks ({status}); see http.header and http.basic")),
+                Auth::None => self.error(
+                    "auth",
+                    format!("wants to know who asks ({status}); see http.header and http.basic"),
+                ),
                 Auth::Header { file, .. } | Auth::Basic { file, .. } => {
-                    let message = format!("refuses the secret of {} ({status}); renew it there", file.display());
+                    let message =
+                        format!("refuses the secret of {} ({status}); renew it there", file.display());
                     self.error("auth", message)
                 }
             },
-            404 | 410 => self.error("status", format!("is not there ({status}); look up where the list is now")),
+            404 | 410 => {
+                self.error("status", format!("is not there ({status}); look up where the list is now"))
+            }
             429 => self.error("status", format!("is asked too often ({status}); raise interval")),
             206 => self.error("status", format!("answers a part only ({status}), which was not asked for")),
             _ => self.error("status", format!("answers {status}; it is asked again later")),
@@ -112,8 +124,12 @@ fn tls(error: &rustls::Error, http: &Http) -> String {
         (rustls::Error::InvalidCertificate(_), _) if http.ca.is_some() => {
             "look at http.ca: the server's certificate does not lead to it"
         }
-        (rustls::Error::InvalidCertificate(_), _) => "if the server has a root of its own, name it in http.ca",
-        (rustls::Error::AlertReceived(_), None) => "if the server wants a certificate, set http.client_certificate",
+        (rustls::Error::InvalidCertificate(_), _) => {
+            "if the server has a root of its own, name it in http.ca"
+        }
+        (rustls::Error::AlertReceived(_), None) => {
+            "if the server wants a certificate, set http.client_certificate"
+        }
         (rustls::Error::AlertReceived(_), Some(_)) => "look at http.client_certificate: it may be refused",
         (_, _) => "look whether the server speaks TLS 1.2 or 1.3 at this port",
     };

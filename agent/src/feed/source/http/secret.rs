@@ -57,7 +57,8 @@ impl Secret {
             Auth::Basic { user, file } => Ok(request.basic_auth(user, Some(self.read(file)?))),
             Auth::Header { name, prefix, file } => {
                 let value = HeaderValue::try_from(format!("{prefix}{}", self.read(file)?));
-                let mut value = value.map_err(|_| unusable(file, "has a character that no header may have"))?;
+                let mut value =
+                    value.map_err(|_| unusable(file, "has a character that no header may have"))?;
                 value.set_sensitive(true);
                 Ok(request.header(name, value))
             }
@@ -65,12 +66,15 @@ impl Secret {
     }
 
     fn read(&self, path: &Path) -> Result<String, FetchError> {
-        let (secret, mode) = read(path).map_err(|error| unusable(path, format!("cannot be read: {error}")))?;
+        let (secret, mode) =
+            read(path).map_err(|error| unusable(path, format!("cannot be read: {error}")))?;
         if mode & 0o777 & !MODE_MAX != 0 && !self.warned.swap(true, Ordering::Relaxed) {
             tracing::warn!(file = %path.display(), mode = format!("{:o}", mode & 0o777),
                 "others may read this secret; chmod 640 it");
         }
-        let secret = secret.strip_suffix('\n').map(|secret| secret.strip_suffix('\r').unwrap_or(secret))
+        let secret = secret
+            .strip_suffix('\n')
+            .map(|secret| secret.strip_suffix('\r').unwrap_or(secret))
             .unwrap_or(&secret);
         if secret.is_empty() {
             return Err(unusable(path, "is empty"));

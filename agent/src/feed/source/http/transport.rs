@@ -84,7 +84,8 @@ fn build(http: &Http, certified: bool) -> Result<reqwest::Client, FetchError> {
     }
     if let (true, Some(path)) = (certified, &http.client_certificate) {
         let identity = Identity::from_pem(&pem(path)?);
-        let identity = identity.map_err(|_| unusable(path, &"has no certificate with its key; write both in PEM"))?;
+        let identity =
+            identity.map_err(|_| unusable(path, &"has no certificate with its key; write both in PEM"))?;
         builder = builder.identity(identity);
     }
     // Hosts without roots of the system are no rarity: containers with one binary. They have http.ca,
@@ -108,7 +109,8 @@ pub(super) fn proxy(http: &Http) -> Result<Option<Proxy>, FetchError> {
     let Some(text) = &http.proxy else { return Ok(None) };
     fault::parse(text)?;
     let proxy = Proxy::all(text.as_str());
-    let proxy = proxy.map_err(|_| FetchError::new("protocol", "http.proxy is no proxy; write http://host:port"))?;
+    let proxy =
+        proxy.map_err(|_| FetchError::new("protocol", "http.proxy is no proxy; write http://host:port"))?;
     Ok(Some(proxy))
 }
 

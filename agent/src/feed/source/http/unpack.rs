@@ -73,7 +73,11 @@ impl Packing {
                 "" | "identity" => {}
                 "gzip" | "x-gzip" => encodings.push(Coding::Gzip),
                 "zstd" => encodings.push(Coding::Zstd),
-                _ => return Err(format!("is encoded in `{name}`, which was not asked for; only gzip and zstd are")),
+                _ => {
+                    return Err(format!(
+                        "is encoded in `{name}`, which was not asked for; only gzip and zstd are"
+                    ));
+                }
             }
         }
         if encodings.len() > ENCODINGS_MAX {
@@ -260,7 +264,12 @@ mod tests {
             ("not zstd", "list.txt", &[("content-encoding", "zstd")], gzip(LIST)),
             ("half a gzip", "list.txt", &[("content-encoding", "gzip")], half(gzip(&long))),
             ("a gzip without its end", "list.gz", &[], gzip(LIST)[..gzip(LIST).len() - 4].to_vec()),
-            ("half a zstd", "list", &[("content-encoding", "zstd")], half(zstd::encode_all(&long[..], 3).unwrap())),
+            (
+                "half a zstd",
+                "list",
+                &[("content-encoding", "zstd")],
+                half(zstd::encode_all(&long[..], 3).unwrap()),
+            ),
             ("half a zip", "list.zip", &[], half(zip(&[("a", &long)]))),
             ("no zip", "list.zip", &[], LIST.to_vec()),
             ("no gz", "list.gz", &[], LIST.to_vec()),
@@ -277,7 +286,7 @@ mod tests {
     fn bombs_do_not_go_off() {
         let zeros = vec![0; 64 << 20];
         for bomb in [gzip(&zeros), zstd::encode_all(&zeros[..], 3).unwrap(), zip(&[("a", &zeros)])] {
-            let error = unpacked("list", &[], &bomb).unwrap_err();
+            let error = packing("list", &[]).unwrap().unpack(bomb, 256 << 20).unwrap_err();
             assert_eq!(error.0, "ratio", "{error:?}");
         }
         // One that lists could be, but too large.

@@ -121,7 +121,10 @@ mod tests {
             {"name": "file"}]}}"#;
         let event = Event::parse(text.as_bytes()).unwrap();
         let networks: Vec<_> = event.networks.iter().map(ToString::to_string).collect();
-        assert_eq!(networks, ["192.0.2.1/32", "192.0.2.0/28", "192.0.2.3/32", "2001:db8::1/128", "192.0.2.9/32"]);
+        assert_eq!(
+            networks,
+            ["192.0.2.1/32", "192.0.2.0/28", "192.0.2.3/32", "2001:db8::1/128", "192.0.2.9/32"]
+        );
         assert_eq!((event.malformed, event.unselected), (2, 4));
         assert_eq!(event.first_malformed.as_deref(), Some("not an address"));
         assert_eq!(Event::parse(b"{\"Event\": {}}").unwrap(), Event::default());

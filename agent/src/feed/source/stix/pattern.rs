@@ -171,7 +171,8 @@ impl<'a> Parser<'a> {
     fn takes_word(&mut self, word: &str) -> bool {
         let rest = self.rest();
         let next = rest.strip_prefix(word).map(|after| after.chars().next());
-        let ends = |next: Option<char>| next.is_none_or(|next| !next.is_alphanumeric() && !"_-:.".contains(next));
+        let ends =
+            |next: Option<char>| next.is_none_or(|next| !next.is_alphanumeric() && !"_-:.".contains(next));
         next.is_some_and(ends) && self.takes(word)
     }
 
@@ -201,7 +202,10 @@ mod tests {
             ("  [ ipv4-addr:value == '198.51.100.0/24' ]  ", "198.51.100.0/24"),
             ("[ipv4-addr:value ISSUBSET '198.51.100.77/24']", "198.51.100.0/24"),
             ("[ipv6-addr:value = '2001:db8::1']", "2001:db8::1/128"),
-            ("[ipv4-addr:value IN ('192.0.2.1','192.0.2.2' , '192.0.2.3')]", "192.0.2.1/32 192.0.2.2/32 192.0.2.3/32"),
+            (
+                "[ipv4-addr:value IN ('192.0.2.1','192.0.2.2' , '192.0.2.3')]",
+                "192.0.2.1/32 192.0.2.2/32 192.0.2.3/32",
+            ),
             (
                 "[ipv4-addr:value = '198.51.100.5' OR ipv4-addr:value ISSUBSET '203.0.113.0/24']",
                 "198.51.100.5/32 203.0.113.0/24",
@@ -267,26 +271,34 @@ mod tests {
     /// A pattern, and the networks it lists.
     fn pattern() -> impl Strategy<Value = (String, Vec<IpNet>)> {
         let address = prop_oneof![
-            (any::<u32>(), 0u8..=32).prop_map(|(bits, length)| ipnet::Ipv4Net::new(bits.into(), length).map(IpNet::V4)),
-            (any::<u128>(), 0u8..=128).prop_map(|(bits, length)| ipnet::Ipv6Net::new(bits.into(), length).map(IpNet::V6)),
+            (any::<u32>(), 0u8..=32)
+                .prop_map(|(bits, length)| ipnet::Ipv4Net::new(bits.into(), length).map(IpNet::V4)),
+            (any::<u128>(), 0u8..=128)
+                .prop_map(|(bits, length)| ipnet::Ipv6Net::new(bits.into(), length).map(IpNet::V6)),
         ];
         let address = address.prop_map(|network| network.unwrap().trunc());
         let blank = "[ \n\t]{0,2}";
-        let comparison = (proptest::collection::vec(address, 1..4), blank, 0u8..3).prop_map(|(networks, blank, kind)| {
-            let (v4, v6): (Vec<_>, Vec<_>) = networks.into_iter().partition(|network| matches!(network, IpNet::V4(_)));
-            let (name, networks) = if v4.is_empty() { ("ipv6", v6) } else { ("ipv4", v4) };
-            let texts: Vec<_> = networks.iter().map(|network| format!("'{network}'")).collect();
-            let each = |operator: &str| {
-                let all = texts.iter().map(|text| format!("{name}-addr:value{blank}{operator}{blank}{text}"));
-                all.collect::<Vec<_>>().join(" OR ")
-            };
-            let text = match kind {
-                0 => each("="),
-                1 => each(" ISSUBSET"),
-                _ => format!("{name}-addr:value IN{blank}({blank}{}{blank})", texts.join(&format!("{blank},"))),
-            };
-            (text, networks)
-        });
+        let comparison =
+            (proptest::collection::vec(address, 1..4), blank, 0u8..3).prop_map(|(networks, blank, kind)| {
+                let (v4, v6): (Vec<_>, Vec<_>) =
+                    networks.into_iter().partition(|network| matches!(network, IpNet::V4(_)));
+                let (name, networks) = if v4.is_empty() { ("ipv6", v6) } else { ("ipv4", v4) };
+                let texts: Vec<_> = networks.iter().map(|network| format!("'{network}'")).collect();
+                let each = |operator: &str| {
+                    let all =
+                        texts.iter().map(|text| format!("{name}-addr:value{blank}{operator}{blank}{text}"));
+                    all.collect::<Vec<_>>().join(" OR ")
+                };
+                let text = match kind {
+                    0 => each("="),
+                    1 => each(" ISSUBSET"),
+                    _ => format!(
+                        "{name}-addr:value IN{blank}({blank}{}{blank})",
+                        texts.join(&format!("{blank},"))
+                    ),
+                };
+                (text, networks)
+            });
         let join = |separator: &'static str, open: &'static str, close: &'static str| {
             move |parts: Vec<(String, Vec<IpNet>)>| {
                 let (texts, networks): (Vec<_>, Vec<_>) = parts.into_iter().unzip();

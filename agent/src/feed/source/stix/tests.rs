@@ -22,7 +22,8 @@ fn indicator(id: &str, modified: &str, more: Value) -> Value {
 }
 
 fn listed(indicators: &Indicators) -> Vec<u32> {
-    let mut numbers: Vec<_> = indicators.intake.ledger().listing().entries.v4.iter().map(|(bits, _)| bits & 255).collect();
+    let mut numbers: Vec<_> =
+        indicators.intake.ledger().listing().entries.v4.iter().map(|(bits, _)| bits & 255).collect();
     numbers.sort_unstable();
     numbers
 }
@@ -50,7 +51,9 @@ fn times_begin_and_end() {
     assert!(!indicators.object(indicator("1", modified, soon), now()));
     let over = json!({"valid_until": "2026-05-31T23:59:59Z"});
     assert!(!indicators.object(indicator("2", modified, over), now()));
-    assert!(indicators.object(indicator("3", modified, json!({"valid_until": "2026-06-02T00:00:00Z"})), now()));
+    assert!(
+        indicators.object(indicator("3", modified, json!({"valid_until": "2026-06-02T00:00:00Z"})), now())
+    );
     assert!(!indicators.object(indicator("4", modified, json!({"valid_until": "some day"})), now()));
     assert_eq!(listed(&indicators), [3]);
     assert_eq!(indicators.next(), Some(now() + Duration::from_secs(10)));

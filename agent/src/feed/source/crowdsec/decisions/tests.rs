@@ -50,7 +50,9 @@ fn decisions_come_and_go() {
     assert_eq!(apply(&mut decisions, text, false), Applied { changed: true, doubt: false });
     assert_eq!(listing(&decisions).len(), 1);
     // All anew: what is not in it is gone.
-    assert!(apply(&mut decisions, r#"{"new":[],"deleted":[]}"#, true).changed || listing(&decisions).is_empty());
+    assert!(
+        apply(&mut decisions, r#"{"new":[],"deleted":[]}"#, true).changed || listing(&decisions).is_empty()
+    );
     assert!(listing(&decisions).is_empty());
 }
 
@@ -111,7 +113,15 @@ fn several_decisions_about_one_address_are_independent() {
 
 #[test]
 fn what_is_no_lapi_is_told() {
-    for text in ["null", "[]", "<html>", "", r#"{"message":"maintenance"}"#, r#"{"new":5}"#, r#"{"new":[{"id":"x"}]}"#] {
+    for text in [
+        "null",
+        "[]",
+        "<html>",
+        "",
+        r#"{"message":"maintenance"}"#,
+        r#"{"new":5}"#,
+        r#"{"new":[{"id":"x"}]}"#,
+    ] {
         assert!(Answer::parse(text.as_bytes(), false).is_err(), "{text}");
     }
     assert!(Answer::parse(b"{}", true).is_err());

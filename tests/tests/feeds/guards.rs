@@ -1,0 +1,309 @@
+use std::{
+    fs,
+    io::Write as _,
+    net::{IpAddr, Ipv4Addr},
+    process::Command,
+    thread,
+    time::{Duration, Instant},
+};
+
+use flate2::{Compression, write::GzEncoder};
+use weir_tests::{
+    agent::{Agent, binary},
+    frame::{Frame, Sight},
+    namespace::Pair,
+    patience,
+    web::{Answer, Body, Server},
+    wire::{Receiver, Wire},
+};
+
+/// In the list with faults.
+const LISTED: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 7);
+/// In the list without.
+const OTHER: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 9);
+/// In no list.
+const CLEAN: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 77);
+/// How long the agent may take to notice something.
+const PATIENCE_SECONDS: u64 = 20;
+
+fn config(server: &Server, more: &str) -> String {
+    format!(
+        "enforce: enforce
+interfaces: [{{name: eth0}}]
+services: [{{name: https, ports: [443/tcp]}}]
+feeds:
+  - {{name: faulty, url: '{}', action: drop, interval: 1s, http: {{insecure: true, private: true, timeout: 2s}}, guards: {{bytes: 1MiB}}{more}}}
+  - {{name: good, url: '{}', action: drop, interval: 1s, http: {{insecure: true, private: true}}}}
+listen: {{metrics: 127.0.0.1:9646}}
+tables: {{limiter: 8MiB}}
+",
+        server.url("/faulty?token=a"),
+        server.url("/good"),
+    )
+}
+
+/// The list with faults as it should be: so many entries, the first of which is listed.
+fn list(entries: usize) -> String {
+    let more = (1..entries).map(|i| format!("10.{}.{}.{}\n", i >> 16 & 255, i >> 8 & 255, i & 255));
+    format!("{LISTED}\n{}", more.collect::<String>())
+}
+
+fn served(pair: &Pair) -> Server {
+    let server = Server::start(Some(&pair.server)).unwrap();
+    server.list("/faulty", list(1000));
+    server.list("/good", format!("{OTHER}\n"));
+    server
+}
+
+fn started(pair: &Pair, server: &Server) -> Agent {
+    let mut agent = Agent::new(binary().unwrap(), &pair.server).unwrap();
+    agent.configure(&config(server, "")).unwrap();
+    agent.start().unwrap();
+    wait(&agent, "both lists", |agent| entries(agent, "faulty") == 1000 && entries(agent, "good") == 1);
+    agent
+}
+
+fn value(agent: &Agent, name: &str, labels: &[(&str, &str)]) -> usize {
+    let sum = agent.metrics().unwrap().sum(name, labels);
+    // Counts are whole numbers.
+    format!("{sum:.0}").parse().unwrap()
+}
+
+fn entries(agent: &Agent, feed: &str) -> usize {
+    value(agent, "weir_feed_entries", &[("feed", feed)])
+}
+
+fn held(agent: &Agent) -> bool {
+    value(agent, "weir_feed_held", &[("feed", "faulty")]) > 0
+}
+
+fn wait(agent: &Agent, what: &str, mut done: impl FnMut(&Agent) -> bool) {
+    let deadline = Instant::now() + patience::seconds(PATIENCE_SECONDS);
+    while !done(agent) {
+        assert!(Instant::now() < deadline, "never: {what}; the log:\n{}", agent.log());
+        thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// Has a feed read now, and returns what is said of it.
+fn refresh(agent: &Agent, feed: &str) -> String {
+    let output = agent.weir(&["feeds", "refresh", feed, "-o", "json"]).unwrap();
+    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+}
+
+fn deliver<const N: usize>(pair: &Pair, sources: [Ipv4Addr; N]) -> [usize; N] {
+    let receiver =
+        pair.server.run(|| Receiver::start(Pair::INTERFACE, |frame| Some(Sight::of(frame)?.source))).unwrap();
+    let wire = pair.client.run(|| Wire::open(Pair::INTERFACE)).unwrap();
+    for source in sources {
+        let frame = Frame::new().ipv4(source, Pair::SERVER.v4).udp(4000, 53).payload(b"weir").build();
+        for _ in 0..10 {
+            wire.send(&frame).unwrap();
+        }
+    }
+    let arrivals = receiver.stop().unwrap();
+    sources.map(|source| arrivals.packets(&IpAddr::V4(source)))
+}
+
+fn gzip(text: &[u8]) -> Vec<u8> {
+    let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
+    encoder.write_all(text).unwrap();
+    encoder.finish().unwrap()
+}
+
+/// All that a server can do wrong: what, what it then answers, the cause, and a word of the message.
+fn faults() -> Vec<(&'static str, Answer, &'static str, &'static str)> {
+    let page = "<!DOCTYPE html>\n<html><head><title>Welcome</title></head></html>\n".repeat(20);
+    let packed = |bytes: Vec<u8>| Answer::ok(bytes).header("Content-Encoding", "gzip");
+    let (drip, pause) = (list(1000).into_bytes(), Duration::from_millis(500));
+    let noise: String = (0..1000).map(|i| format!("line {i} of something else\n")).collect();
+    vec![
+        ("empty", Answer::ok(""), "empty", "can_be_empty"),
+        ("comments only", Answer::ok("# moved\n; moved\n"), "empty", "weir feeds accept faulty"),
+        ("everything", Answer::ok(format!("{}0.0.0.0/0\n", list(1000))), "vast", "no list of offenders"),
+        ("lost 60 %", Answer::ok(list(400)), "shrink", "weir feeds accept faulty"),
+        ("grew 15 times", Answer::ok(list(15_000)), "growth", "weir feeds accept faulty"),
+        ("of another format", Answer::ok(noise), "garbled", "not in its format"),
+        ("a page", Answer::ok(page.clone()).header("Content-Type", "text/html"), "html", "HTML page"),
+        ("gone", Answer::status(404), "status", "404"),
+        ("broken", Answer::status(500), "status", "500"),
+        (
+            "endless",
+            Answer::ok("").body(Body::Endless(b"198.51.100.7\n".repeat(1000))),
+            "size",
+            "guards.bytes",
+        ),
+        ("slow", Answer::ok("").body(Body::Drip(drip, 16, pause)), "timeout", "http.timeout"),
+        ("silent", Answer::ok("").body(Body::Hang), "timeout", "http.timeout"),
+        ("cut off", Answer::ok("").body(Body::Cut(list(700).into(), 100_000)), "protocol", "breaks off"),
+        ("a bomb", packed(gzip(&vec![b'\n'; 64 << 20])), "size", "guards.bytes"),
+        ("not packed as it says", packed(list(1000).into()), "encoding", "no whole gzip"),
+        ("packed as nobody asked", Answer::ok("").header("Content-Encoding", "br"), "encoding", "`br`"),
+        ("redirects for ever", Answer::redirect(302, "/faulty"), "redirect", "5 times"),
+        ("redirects elsewhere", Answer::redirect(302, "file:///etc/passwd"), "redirect", "nowhere"),
+    ]
+}
+
+#[test]
+fn no_fault_changes_what_is_enforced() {
+    let pair = Pair::new().unwrap();
+    let server = served(&pair);
+    let agent = started(&pair, &server);
+    assert_eq!(deliver(&pair, [LISTED, OTHER, CLEAN]), [0, 0, 10]);
+    for (what, answer, cause, word) in faults() {
+        server.answer("/faulty", answer);
+        let told = refresh(&agent, "faulty");
+        assert!(told.contains(&format!("\"{cause}\"")), "{what}: {told}");
+        assert!(told.contains(word) && !told.contains("token"), "{what}: {told}");
+        assert!(held(&agent), "{what}");
+        assert_eq!((entries(&agent, "faulty"), entries(&agent, "good")), (1000, 1), "{what}");
+        assert_eq!(deliver(&pair, [LISTED, OTHER, CLEAN]), [0, 0, 10], "{what}");
+        // The other list goes on.
+        let before = value(&agent, "weir_feed_reads_total", &[("feed", "good")]);
+        refresh(&agent, "good");
+        assert!(value(&agent, "weir_feed_reads_total", &[("feed", "good")]) > before, "{what}");
+        server.list("/faulty", list(1000));
+        refresh(&agent, "faulty");
+        assert!(!held(&agent), "{what}: still held\n{}", agent.log());
+    }
+    assert!(!agent.log().contains("token"), "{}", agent.log());
+}
+
+#[test]
+fn a_list_that_has_not_changed_costs_nothing() {
+    let pair = Pair::new().unwrap();
+    let server = served(&pair);
+    let agent = started(&pair, &server);
+    let path = agent.directory().join("state/feeds/faulty.list");
+    wait(&agent, "it is kept", |_| path.exists());
+    let written = || fs::metadata(&path).map(|about| std::os::unix::fs::MetadataExt::ino(&about)).unwrap();
+    let before = written();
+    wait(&agent, "asked again and again", |_| server.count("/faulty", 304) >= 3);
+    assert_eq!(server.count("/faulty", 200), 1);
+    assert_eq!(written(), before, "it is not written anew");
+    assert_eq!(deliver(&pair, [LISTED, OTHER, CLEAN]), [0, 0, 10]);
+}
+
+#[test]
+fn a_list_that_is_held_is_accepted_by_hand() {
+    let pair = Pair::new().unwrap();
+    let server = served(&pair);
+    let agent = started(&pair, &server);
+    let output = agent.weir(&["feeds", "accept", "faulty"]).unwrap();
+    assert!(!output.status.success(), "nothing to accept");
+    server.list("/faulty", list(400));
+    let told = refresh(&agent, "faulty");
+    assert!(told.contains("\"shrink\""), "{told}");
+    // Not sent again only to be held again.
+    let sent = server.count("/faulty", 200);
+    refresh(&agent, "faulty");
+    assert_eq!(server.count("/faulty", 200), sent);
+    assert!(held(&agent));
+    assert_eq!(entries(&agent, "faulty"), 1000);
+    let output = agent.weir(&["feeds", "accept", "faulty"]).unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    wait(&agent, "in force", |agent| entries(agent, "faulty") == 400 && !held(agent));
+    let told = refresh(&agent, "faulty");
+    assert!(!told.contains("\"shrink\"") && !held(&agent), "{told}");
+}
+
+#[test]
+fn a_start_without_the_server_enforces_at_once() {
+    let pair = Pair::new().unwrap();
+    let server = served(&pair);
+    let mut agent = started(&pair, &server);
+    let path = agent.directory().join("state/feeds/faulty.list");
+    wait(&agent, "it is kept", |_| path.exists());
+    assert!(agent.stop().unwrap().success());
+    assert!(agent.weir(&["unload"]).unwrap().status.success());
+    drop(server);
+    agent.start().unwrap();
+    assert_eq!(entries(&agent, "faulty"), 1000);
+    assert_eq!(deliver(&pair, [LISTED, OTHER, CLEAN]), [0, 0, 10]);
+    wait(&agent, "it says that nobody answers", |agent| agent.log().contains("cannot be reached"));
+    assert_eq!(deliver(&pair, [LISTED, OTHER, CLEAN]), [0, 0, 10]);
+}
+
+#[test]
+fn a_damaged_copy_is_fetched_anew() {
+    let pair = Pair::new().unwrap();
+    let server = served(&pair);
+    let mut agent = started(&pair, &server);
+    let path = agent.directory().join("state/feeds/faulty.list");
+    wait(&agent, "it is kept", |_| path.exists());
+    assert!(agent.stop().unwrap().success());
+    let mut bytes = fs::read(&path).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 0xff;
+    fs::write(&path, bytes).unwrap();
+    let before = server.count("/faulty", 200);
+    agent.start().unwrap();
+    wait(&agent, "the whole list", |agent| entries(agent, "faulty") == 1000);
+    assert_eq!(server.count("/faulty", 200), before + 1, "asked without an ETag");
+    assert!(agent.log().contains("faulty.list.bad"), "{}", agent.log());
+    assert!(path.with_extension("list.bad").exists());
+    assert_eq!(deliver(&pair, [LISTED, OTHER, CLEAN]), [0, 0, 10]);
+}
+
+#[test]
+fn a_full_disk_does_not_matter_until_the_next_start() {
+    let pair = Pair::new().unwrap();
+    let server = served(&pair);
+    let mut agent = Agent::new(binary().unwrap(), &pair.server).unwrap();
+    let state = agent.directory().join("state");
+    fs::create_dir(&state).unwrap();
+    // 64 KiB: 1000 entries have room twice, 9000 have none beside them.
+    let mounted =
+        pair.server.command("mount").args(["-t", "tmpfs", "-o", "size=64k", "tmpfs"]).arg(&state).status();
+    assert!(mounted.unwrap().success());
+    agent.configure(&config(&server, "")).unwrap();
+    agent.start().unwrap();
+    wait(&agent, "the list", |agent| entries(agent, "faulty") == 1000);
+    let kept = || {
+        pair.server.run(|| Ok(fs::metadata(state.join("feeds/faulty.list")).map(|about| about.len()).ok()))
+    };
+    wait(&agent, "it is kept", |_| kept().unwrap().is_some());
+    let size = kept().unwrap();
+    server.list("/faulty", list(9000));
+    refresh(&agent, "faulty");
+    wait(&agent, "the new one in force", |agent| entries(agent, "faulty") == 9000);
+    wait(&agent, "it is told", |agent| agent.log().contains("the one before is kept"));
+    assert_eq!(kept().unwrap(), size);
+    assert_eq!(deliver(&pair, [LISTED, OTHER, CLEAN]), [0, 0, 10]);
+    // Without the server it is the one before.
+    agent.kill().unwrap();
+    drop(server);
+    agent.start().unwrap();
+    assert_eq!(entries(&agent, "faulty"), 1000);
+}
+
+#[test]
+fn a_clock_that_was_put_back_is_no_reason_to_forget() {
+    let pair = Pair::new().unwrap();
+    let server = served(&pair);
+    let mut agent = started(&pair, &server);
+    let path = agent.directory().join("state/feeds/faulty.list");
+    wait(&agent, "it is kept", |_| path.exists());
+    assert!(agent.stop().unwrap().success());
+    // As if it had been confirmed in ten years: the head says when, and has a sum of itself.
+    let mut bytes = fs::read(&path).unwrap();
+    let seconds = u64::from_le_bytes(bytes[12..20].try_into().unwrap()) + 10 * 365 * 86_400;
+    bytes[12..20].copy_from_slice(&seconds.to_le_bytes());
+    let sum = crc32(&bytes[..60]);
+    bytes[60..64].copy_from_slice(&sum.to_le_bytes());
+    fs::write(&path, bytes).unwrap();
+    drop(server);
+    agent.start().unwrap();
+    let now = Command::new("date").arg("+%s").output().unwrap();
+    let now: usize = String::from_utf8(now.stdout).unwrap().trim().parse().unwrap();
+    let last = value(&agent, "weir_feed_last_success_timestamp_seconds", &[("feed", "faulty")]);
+    assert!(last <= now, "{last} is after {now}");
+    assert_eq!(entries(&agent, "faulty"), 1000);
+}
+
+/// CRC-32 of IEEE 802.3, bit by bit.
+fn crc32(bytes: &[u8]) -> u32 {
+    !bytes.iter().fold(u32::MAX, |sum, byte| {
+        (0..8).fold(sum ^ u32::from(*byte), |sum, _| (sum >> 1) ^ (0xedb8_8320 & (sum & 1).wrapping_neg()))
+    })
+}

@@ -1,0 +1,9 @@
+//! Feeds: from sources with faults to what is enforced.
+#![expect(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
+
+/// The client of all sources on the web.
+mod http;
+/// Keys and certificates that nobody else trusts.
+mod tls;
+/// The whole agent, whose sources go wrong.
+mod guards;
