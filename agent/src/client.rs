@@ -97,9 +97,9 @@ impl Client {
             if head.status == StatusCode::OK {
                 return serde_json::from_slice(&body).map_err(talk);
             }
-            let problem = serde_json::from_slice(&body)
+            let problem: Problem = serde_json::from_slice(&body)
                 .map_err(|_| talk(format!("status {}: {}", head.status, String::from_utf8_lossy(&body))))?;
-            Err(ClientError::Refused(problem))
+            Err(ClientError::Refused(Problem { status: head.status, ..problem }))
         };
         let answered = self.runtime.block_on(async { timeout(PATIENCE, answered).await });
         answered.map_err(|_elapsed| ClientError::Late)?

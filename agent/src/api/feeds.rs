@@ -2,13 +2,14 @@
 
 use axum::{
     Extension, Router,
+    body::Body,
     extract::{Path, State},
     response::Response,
     routing::post,
 };
 use serde::{Deserialize, Serialize};
 
-use super::{Problem, page, peer::Peer};
+use super::{Problem, page, peer::Peer, read};
 use crate::{
     feed::{Feed, engine::Handle},
     record::FeedRecord,
@@ -21,10 +22,26 @@ pub struct View {
     pub feed: FeedRecord,
 }
 
+/// What a source says of itself, a line a message.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Lines {
+    /// In the order in which they were said.
+    pub lines: Vec<String>,
+}
+
+/// How many lines were taken.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct Taken {
+    /// All that were sent.
+    pub taken: usize,
+}
+
 pub(super) fn routes() -> Router<Handle> {
     Router::new()
         .route("/v1/feeds/{name}/accept", post(accept))
         .route("/v1/feeds/{name}/refresh", post(refresh))
+        .route("/v1/feeds/{name}/lines", post(lines))
 }
 
 type Reply = Result<Response, Problem>;
@@ -48,7 +65,23 @@ async fn refresh(
     view(feeds.refresh(&name).await)
 }
 
+async fn lines(
+    State(feeds): State<Handle>,
+    Extension(peer): Extension<Peer>,
+    Path(name): Path<String>,
+    body: Body,
+) -> Reply {
+    peer.may_change()?;
+    let Lines { lines } = read(body).await?;
+    let taken = lines.len();
+    feeds
+        .push(&name, lines)
+        .await
+        .map_err(|why| Problem::not_found(why).mend("`weir feeds list` shows all"))?;
+    page(&Taken { taken })
+}
+
 fn view(feed: Result<Feed, String>) -> Reply {
-    let feed = feed.map_err(|why| Problem::not_found(why).mend("`weir feeds` shows all"))?;
+    let feed = feed.map_err(|why| Problem::not_found(why).mend("`weir feeds list` shows all"))?;
     page(&View { feed: FeedRecord::from(&feed) })
 }

@@ -1,5 +1,8 @@
 //! `weir feeds`: how lists are, and what can be done about one.
 
+/// `weir feeds receive`.
+mod receive;
+
 use std::path::Path;
 
 use clap::Subcommand;
@@ -41,6 +44,11 @@ pub(super) enum Feeds {
         #[command(flatten)]
         output: Output,
     },
+    /// Hand a `bgp` feed what exabgp says on standard input; to be its `process` with `encoder json`.
+    Receive {
+        /// The feed.
+        name: String,
+    },
     /// Show how many addresses of clouds, search bots and resolvers each list would hit.
     Overlap {
         #[command(flatten)]
@@ -66,6 +74,7 @@ impl Feeds {
             Self::List { output } => list(pins, state, output.output),
             Self::Accept { name, output } => act(socket, &name, "accept", output.output),
             Self::Refresh { name, output } => act(socket, &name, "refresh", output.output),
+            Self::Receive { name } => receive::receive(socket, &name),
             Self::Overlap { config, output } => check::overlap(&config.config, state, output.output),
             Self::Catalogue { output } => {
                 output::print(output.output, &catalogue::ALL, |all| catalogue_text(all));

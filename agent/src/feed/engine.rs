@@ -17,8 +17,6 @@ const UPDATES: usize = 64;
 const WISHES: usize = 8;
 /// What ends sooner than this ends together.
 const END_MIN: Duration = Duration::from_millis(100);
-/// How long a line waits for room.
-const ROOM_PATIENCE: Duration = Duration::from_secs(5);
 
 /// What a feed is asked for.
 #[derive(Debug)]
@@ -40,20 +38,22 @@ pub struct Engine {
 
 /// For whoever wants something of one feed.
 #[derive(Clone, Debug, Default)]
-pub struct Handle(Arc<RwLock<HashMap<String, Door>>>);
+pub struct Handle(Arc<RwLock<HashMap<String, Ways>>>);
 
-/// How one feed is reached.
+/// The ways to one feed.
 #[derive(Clone, Debug)]
-struct Door {
+struct Ways {
     wishes: mpsc::Sender<Wish>,
+    /// For what its source says of itself.
     inlet: Option<mpsc::Sender<String>>,
+    /// For what its source wants to know.
     usage: Option<Arc<Usage>>,
 }
 
 #[derive(Debug)]
 struct Running {
     config: Arc<config::Feed>,
-    door: Door,
+    ways: Ways,
     task: JoinHandle<()>,
 }
 
@@ -100,13 +100,13 @@ impl Engine {
         for worker in workers {
             let config = Arc::clone(&worker.feed().config);
             let (wishes, receiver) = mpsc::channel(WISHES);
-            let door = Door { wishes, inlet: worker.inlet(), usage: worker.usage() };
+            let ways = Ways { wishes, inlet: worker.inlet(), usage: worker.usage() };
             let task = tokio::spawn(work(worker, receiver, self.updates.clone()));
             // What ran under this name ends.
-            self.tasks.insert(config.name.clone(), Running { config, door, task });
+            self.tasks.insert(config.name.clone(), Running { config, ways, task });
         }
-        let doors = self.tasks.iter().map(|(name, running)| (name.clone(), running.door.clone()));
-        *self.handle.0.write().await = doors.collect();
+        let ways = self.tasks.iter().map(|(name, running)| (name.clone(), running.ways.clone()));
+        *self.handle.0.write().await = ways.collect();
         self.store.retain(configs);
     }
 
@@ -115,7 +115,7 @@ impl Engine {
         for running in self.tasks.values() {
             if matches!(running.config.source, config::Source::File(_)) {
                 // One that waits already stands for all that follow.
-                _ = running.door.wishes.try_send(Wish::Refresh(None));
+                _ = running.ways.wishes.try_send(Wish::Refresh(None));
             }
         }
     }
@@ -144,40 +144,31 @@ impl Handle {
         self.wish(name, Wish::Accept).await?
     }
 
-    /// Hands lines on to a feed that lives on such, in their order. Returns how many were taken: less
-    /// than all where there was no room for the next within some seconds.
+    /// Hands a feed what its source says of itself, a line a message; waits while it is busy.
     ///
     /// # Errors
-    /// Says why it takes none.
-    pub async fn push(&self, name: &str, lines: impl IntoIterator<Item = String>) -> Result<usize, String> {
-        let door = self.door(name).await?;
-        let inlet = door
-            .inlet
-            .ok_or_else(|| format!("`{name}` is told nothing by others; its source is no `bgp`"))?;
-        let mut taken = 0;
+    /// Says why it is not taken.
+    pub async fn push(&self, name: &str, lines: Vec<String>) -> Result<(), String> {
+        let inlet = self.0.read().await.get(name).map(|feed| feed.inlet.clone());
+        let inlet = inlet.ok_or_else(|| format!("`{name}` is no feed"))?;
+        let inlet = inlet.ok_or_else(|| format!("`{name}` is not told anything; its source is asked"))?;
         for line in lines {
-            if inlet.send_timeout(line, ROOM_PATIENCE).await.is_err() {
-                break;
-            }
-            taken += 1;
+            inlet.send(line).await.map_err(|_| format!("`{name}` has ended"))?;
         }
-        Ok(taken)
+        Ok(())
     }
 
     /// Returns where to note what becomes of packets of a feed's entries, if its source wants to know.
     pub async fn usage(&self, name: &str) -> Option<Arc<Usage>> {
-        self.door(name).await.ok()?.usage
-    }
-
-    async fn door(&self, name: &str) -> Result<Door, String> {
-        self.0.read().await.get(name).cloned().ok_or_else(|| format!("`{name}` is no feed"))
+        self.0.read().await.get(name)?.usage.clone()
     }
 
     async fn wish<T>(&self, name: &str, wish: impl FnOnce(oneshot::Sender<T>) -> Wish) -> Result<T, String> {
-        let feed = self.door(name).await?;
+        let feed = self.0.read().await.get(name).map(|ways| ways.wishes.clone());
+        let feed = feed.ok_or_else(|| format!("`{name}` is no feed"))?;
         let (reply, answer) = oneshot::channel();
         let busy = || format!("`{name}` is being read; try again");
-        feed.wishes.try_send(wish(reply)).map_err(|_| busy())?;
+        feed.try_send(wish(reply)).map_err(|_| busy())?;
         answer.await.map_err(|_| busy())
     }
 }
@@ -187,7 +178,7 @@ impl Running {
     async fn refresh(&self) -> Option<Feed> {
         let (done, waits) = oneshot::channel();
         let local = matches!(self.config.source, config::Source::File(_));
-        self.door.wishes.try_send(Wish::Refresh(local.then_some(done))).ok()?;
+        self.ways.wishes.try_send(Wish::Refresh(local.then_some(done))).ok()?;
         if local { waits.await.ok() } else { None }
     }
 }

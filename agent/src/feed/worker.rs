@@ -43,6 +43,7 @@ pub struct Worker {
     feed: Feed,
     source: Result<Source, FetchError>,
     store: Store,
+    /// What autonomous systems and countries in its list stand for.
     tables: Tables,
     validators: Validators,
     ledger: Option<Ledger>,
@@ -157,7 +158,9 @@ impl Worker {
     /// Returns true if the listing is not what it was.
     pub async fn refresh(&mut self) -> bool {
         let started = Instant::now();
+        let tables = self.refresh_tables();
         let fetched = match &mut self.source {
+            _ if tables.is_err() => Err(FetchError::new("unreadable", tables.err().unwrap_or_default())),
             Ok(source) => {
                 let newest = self.refused.as_ref().map(|(_, validators)| validators);
                 source.fetch(newest.unwrap_or(&self.validators)).await
@@ -173,6 +176,19 @@ impl Worker {
         };
         self.feed.state.milliseconds = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
         self.expire(SystemTime::now()) || changed
+    }
+
+    /// Reads the tables that have changed. The list is then asked for as if there were none: what it
+    /// names has other prefixes now.
+    fn refresh_tables(&mut self) -> Result<(), String> {
+        if self.tables.refresh(&self.feed.config.select.tables)? {
+            self.validators = Validators::default();
+            self.refused = None;
+            if let Ok(source) = &mut self.source {
+                source.forget();
+            }
+        }
+        Ok(())
     }
 
     fn fail(&mut self, error: &FetchError) {
@@ -238,13 +254,8 @@ impl Worker {
     }
 
     /// Long lists take a while, and others wait for this thread.
-    fn parse(&mut self, text: &[u8]) -> Result<Parsed, String> {
-        let config = Arc::clone(&self.feed.config);
-        let tables = &mut self.tables;
-        let mut parse = || {
-            tables.refresh(&config.select.tables)?;
-            format::parse_with(&config, text, tables)
-        };
+    fn parse(&self, text: &[u8]) -> Result<Parsed, String> {
+        let parse = || format::parse_with(&self.feed.config, text, &self.tables);
         match Handle::try_current().map(|runtime| runtime.runtime_flavor()) {
             Ok(RuntimeFlavor::MultiThread) => task::block_in_place(parse),
             Ok(_) | Err(_) => parse(),

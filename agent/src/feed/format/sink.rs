@@ -122,7 +122,8 @@ impl<'a> Sink<'a> {
             || text.split(|byte| matches!(byte, b',' | b';' | b'|')).any(is_named)
     }
 
-    /// Returns true if there are more entries than a list may have, so that it is no use to go on.
+    /// Returns true if there are more entries than a list may have, so that the guard refuses it
+    /// whatever follows: a line of a range may be a hundred entries.
     pub(super) fn is_full(&self) -> bool {
         self.parsed.entries.len() as u64 > self.entries_max
     }
@@ -132,10 +133,6 @@ impl<'a> Sink<'a> {
     /// # Errors
     /// Says what is wrong with it as a whole.
     pub(super) fn finish(mut self) -> Result<Parsed, String> {
-        if self.is_full() {
-            let most = self.entries_max;
-            return Err(format!("has more than {most} entries; raise guards.entries if that is meant so"));
-        }
         // What is declared counts names, and nobody else will know how many there were.
         if self.names > 0
             && let Some(declared) = self.parsed.declared.take()

@@ -197,8 +197,9 @@ fn widths_and_counts_are_guarded() {
     assert_eq!(parse(&wide, b"192.0.2.0/23\n192.0.2.0/24\n").unwrap().rejected.too_wide, 1);
     let mut many = feed(Format::Range);
     many.guards.entries = 20;
-    let error = parse(&many, b"1.0.0.1-9.255.255.254\n").unwrap_err();
-    assert_eq!(error, "has more than 20 entries; raise guards.entries if that is meant so");
+    let found = parse(&many, b"1.0.0.1-1.255.255.254\n192.0.2.1\n").unwrap();
+    assert_eq!(found.entries.len(), 46, "nothing is read beyond what the guard refuses");
+    assert_eq!(crate::feed::guard::judge(&many.guards, None, &found).unwrap_err().cause(), "entries");
 }
 
 #[test]
