@@ -8,7 +8,7 @@ use tokio::{
     time::{Duration, Instant, sleep_until},
 };
 
-use super::{Feed, store::Store, worker::Worker};
+use super::{Feed, source::crowdsec::Usage, store::Store, worker::Worker};
 use crate::config;
 
 /// Updates that wait to be looked at. A feed that finds no room waits.
@@ -46,6 +46,8 @@ struct Ways {
     wishes: mpsc::Sender<Wish>,
     /// For what its source says of itself.
     inlet: Option<mpsc::Sender<String>>,
+    /// For what its source wants to know.
+    usage: Option<Arc<Usage>>,
 }
 
 #[derive(Debug)]
@@ -98,7 +100,7 @@ impl Engine {
         for worker in workers {
             let config = Arc::clone(&worker.feed().config);
             let (wishes, receiver) = mpsc::channel(WISHES);
-            let ways = Ways { wishes, inlet: worker.inlet() };
+            let ways = Ways { wishes, inlet: worker.inlet(), usage: worker.usage() };
             let task = tokio::spawn(work(worker, receiver, self.updates.clone()));
             // What ran under this name ends.
             self.tasks.insert(config.name.clone(), Running { config, ways, task });
@@ -154,6 +156,11 @@ impl Handle {
             inlet.send(line).await.map_err(|_| format!("`{name}` has ended"))?;
         }
         Ok(())
+    }
+
+    /// Returns where to note what becomes of packets of a feed's entries, if its source wants to know.
+    pub async fn usage(&self, name: &str) -> Option<Arc<Usage>> {
+        self.0.read().await.get(name)?.usage.clone()
     }
 
     async fn wish<T>(&self, name: &str, wish: impl FnOnce(oneshot::Sender<T>) -> Wish) -> Result<T, String> {

@@ -4,10 +4,24 @@
 pub mod file;
 /// Texts behind URLs, and what all sources on the web share.
 pub mod http;
+/// The decisions of a CrowdSec LAPI.
+pub mod crowdsec;
+/// Collections of TAXII servers.
+pub mod taxii;
+/// Indicators, as TAXII collections have them.
+pub mod stix;
+/// Feeds of MISP instances.
+pub mod misp;
+/// Routes of BGP speakers.
+pub mod bgp;
+/// Entries that come one by one.
+mod intake;
 
-use std::{io, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
-use super::{Parsed, ledger::Ledger, store::Validators};
+use tokio::sync::mpsc;
+
+use super::{Parsed, Rejected, ledger::Ledger, store::Validators};
 use crate::config;
 
 /// What a source answers.
@@ -19,8 +33,9 @@ pub enum Fetched {
     Text(Vec<u8>, Validators),
     /// The list itself, from a source that has no text.
     List(Parsed),
-    /// All entries as they are now, from a source that tells of them one by one.
-    Ledger(Ledger),
+    /// All entries as they are now, from a source that tells of them one by one, and what of them was
+    /// left out. The guards that judge each entry have seen them.
+    Ledger(Ledger, Rejected),
 }
 
 /// Why there is no list.
@@ -74,6 +89,14 @@ pub enum Source {
     Fixed(super::Entries),
     /// A text behind a URL.
     Http(http::Text),
+    /// The decisions of a CrowdSec LAPI.
+    Crowdsec(crowdsec::Crowdsec),
+    /// A collection of a TAXII server.
+    Taxii(Box<taxii::Taxii>),
+    /// A feed of a MISP instance.
+    Misp(misp::Misp),
+    /// Routes of a BGP speaker.
+    Bgp(bgp::Bgp),
 }
 
 impl Source {
@@ -90,10 +113,10 @@ impl Source {
                 Ok(Self::Fixed(pack.map(super::pack::Pack::entries).unwrap_or_default()))
             }
             config::Source::Http(http) => Ok(Self::Http(http::Text::new(http, &feed.guards)?)),
-            config::Source::Crowdsec(_)
-            | config::Source::Taxii(_)
-            | config::Source::Misp(_)
-            | config::Source::Bgp(_) => Err(FetchError::new("protocol", "is not there yet")),
+            config::Source::Crowdsec(lapi) => Ok(Self::Crowdsec(crowdsec::Crowdsec::new(lapi, feed)?)),
+            config::Source::Taxii(taxii) => Ok(Self::Taxii(taxii::Taxii::new(taxii, feed)?.into())),
+            config::Source::Misp(http) => Ok(Self::Misp(misp::Misp::new(http, feed)?)),
+            config::Source::Bgp(bgp) => Ok(Self::Bgp(bgp::Bgp::new(bgp, feed))),
         }
     }
 
@@ -114,6 +137,35 @@ impl Source {
                 Ok(Fetched::List(Parsed { entries: entries.clone(), ..Parsed::default() }))
             }
             Self::Http(text) => text.fetch(validators).await,
+            Self::Crowdsec(lapi) => lapi.fetch().await,
+            Self::Taxii(taxii) => taxii.fetch().await,
+            Self::Misp(misp) => misp.fetch().await,
+            Self::Bgp(bgp) => bgp.fetch(),
+        }
+    }
+
+    /// Tells a source what was kept of it on disk, before it is asked: some tell things only once.
+    pub fn resume(&mut self, ledger: &Ledger) {
+        if let Self::Bgp(bgp) = self {
+            bgp.resume(ledger.clone());
+        }
+    }
+
+    /// Returns where to put in what others tell it, line by line, if it lives on that.
+    #[must_use]
+    pub fn inlet(&self) -> Option<mpsc::Sender<String>> {
+        match self {
+            Self::Bgp(bgp) => Some(bgp.inlet()),
+            _ => None,
+        }
+    }
+
+    /// Returns where to note what becomes of packets of listed sources, if it reports that back.
+    #[must_use]
+    pub fn usage(&self) -> Option<Arc<crowdsec::Usage>> {
+        match self {
+            Self::Crowdsec(lapi) => lapi.usage(),
+            _ => None,
         }
     }
 
@@ -122,6 +174,10 @@ impl Source {
         match self {
             Self::File(file) => file.forget(),
             Self::Fixed(_) | Self::Http(_) => {}
+            Self::Crowdsec(lapi) => lapi.forget(),
+            Self::Taxii(taxii) => taxii.forget(),
+            Self::Misp(misp) => misp.forget(),
+            Self::Bgp(bgp) => bgp.forget(),
         }
     }
 
@@ -130,14 +186,53 @@ impl Source {
     pub fn fresh_for(&self) -> Option<Duration> {
         match self {
             Self::Http(text) => text.fresh_for(),
-            Self::File(_) | Self::Fixed(_) => None,
+            _ => None,
         }
     }
 
     /// Waits for news that the source tells by itself; for ever, where it does not.
     pub async fn news(&mut self) {
         match self {
-            Self::File(_) | Self::Fixed(_) | Self::Http(_) => std::future::pending().await,
+            Self::Taxii(taxii) => taxii.news().await,
+            Self::Bgp(bgp) => bgp.news().await,
+            _ => std::future::pending().await,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    //! Settings as tests of sources have them.
+
+    use super::*;
+    use crate::config::{Auth, Enforce, Feed, FeedAction, Guards, Http, Select};
+
+    pub(super) fn http(url: &str) -> Http {
+        Http {
+            url: url.to_owned(),
+            insecure: true,
+            private: true,
+            auth: Auth::None,
+            proxy: None,
+            ca: None,
+            client_certificate: None,
+            timeout: Duration::from_secs(10),
+        }
+    }
+
+    pub(super) fn feed(source: config::Source) -> Feed {
+        Feed {
+            name: "test".to_owned(),
+            source,
+            format: config::Format::default(),
+            select: Select::default(),
+            action: FeedAction::Drop,
+            enforce: Enforce::Enforce,
+            category: None,
+            weight: 1,
+            interval: Duration::from_secs(10),
+            ttl: None,
+            guards: Guards::default(),
         }
     }
 }

@@ -7,6 +7,7 @@ use std::{
 
 use tokio::{
     runtime::{Handle, RuntimeFlavor},
+    sync::mpsc,
     task,
 };
 
@@ -16,7 +17,7 @@ use super::{
     format::{self, Tables},
     guard,
     ledger::Ledger,
-    source::{FetchError, Fetched, Source},
+    source::{FetchError, Fetched, Source, crowdsec::Usage},
     store::{Content, Saved, Store, Validators},
 };
 use crate::config;
@@ -33,6 +34,8 @@ const FIRST_WAIT: Duration = Duration::from_secs(5);
 const SPREAD: f64 = 0.2;
 /// How long a list that was found locally is not asked for again. Changes are told by a watch.
 const LOCAL_INTERVAL: Duration = Duration::from_mins(1);
+/// How often a stream's entries are kept on disk.
+const SAVE_INTERVAL: Duration = Duration::from_mins(1);
 
 /// A feed at work.
 #[derive(Debug)]
@@ -53,9 +56,20 @@ pub struct Worker {
     /// the same again.
     refused: Option<(Refusal, Validators)>,
     /// A list that was refused, but may be accepted.
-    held: Option<(Listing, super::Rejected, Validators)>,
+    held: Option<New>,
+    /// When entries that end by themselves were last kept on disk.
+    saved: Option<Instant>,
     failures: u32,
     retry_after: Option<Duration>,
+}
+
+/// A list that is not in force.
+#[derive(Debug)]
+struct New {
+    listing: Listing,
+    rejected: super::Rejected,
+    validators: Validators,
+    ledger: Option<Ledger>,
 }
 
 impl Worker {
@@ -73,6 +87,7 @@ impl Worker {
             known: None,
             refused: None,
             held: None,
+            saved: None,
             failures: 0,
             retry_after: None,
         };
@@ -100,11 +115,16 @@ impl Worker {
         }
     }
 
-    /// Returns where its source is told what it lists, if it is not asked.
+    /// Returns where to put in lines that others tell it, if its source lives on such.
     #[must_use]
-    pub fn inlet(&self) -> Option<tokio::sync::mpsc::Sender<String>> {
-        _ = &self.source;
-        None
+    pub fn inlet(&self) -> Option<mpsc::Sender<String>> {
+        self.source.as_ref().ok().and_then(Source::inlet)
+    }
+
+    /// Returns where to note what becomes of packets of its entries, if its source wants to know.
+    #[must_use]
+    pub fn usage(&self) -> Option<Arc<Usage>> {
+        self.source.as_ref().ok().and_then(Source::usage)
     }
 
     fn restore(&mut self) {
@@ -116,7 +136,12 @@ impl Worker {
                 self.validators = saved.validators;
                 match saved.content {
                     Content::Listing(listing) => self.feed.listing = listing,
-                    Content::Ledger(ledger) => self.take_ledger(ledger),
+                    Content::Ledger(ledger) => {
+                        if let Ok(source) = &mut self.source {
+                            source.resume(&ledger);
+                        }
+                        self.take_ledger(ledger);
+                    }
                 }
                 self.known = Some(self.feed.listing.entries.len());
                 self.expire(SystemTime::now());
@@ -209,15 +234,22 @@ impl Worker {
                 }
             },
             Fetched::List(parsed) => self.judge(parsed, Validators::default()),
-            Fetched::Ledger(ledger) => {
-                self.feed.state.reads.ok += 1;
-                let before = self.feed.listing.clone();
-                self.take_ledger(ledger);
-                self.confirm();
-                self.save();
-                self.feed.listing != before
-            }
+            Fetched::Ledger(ledger, rejected) => self.take_stream(ledger, rejected),
         }
+    }
+
+    /// Takes entries that come one by one. Where they are decisions of this moment nobody doubts that
+    /// they are many or few; where they are a collection, it is a list like others.
+    fn take_stream(&mut self, mut ledger: Ledger, rejected: super::Rejected) -> bool {
+        ledger.forget(SystemTime::now());
+        let listing = ledger.listing();
+        let new = New { listing, rejected, validators: Validators::default(), ledger: Some(ledger) };
+        if self.feed.config.source.is_stream() {
+            return self.put(new);
+        }
+        let parsed = Parsed { entries: (*new.listing.entries).clone(), rejected, ..Parsed::default() };
+        let verdict = guard::judge(&self.feed.config.guards, self.known, &parsed);
+        self.settle(verdict, new)
     }
 
     /// Long lists take a while, and others wait for this thread.
@@ -232,34 +264,54 @@ impl Worker {
     fn judge(&mut self, parsed: Parsed, validators: Validators) -> bool {
         let verdict = guard::judge(&self.feed.config.guards, self.known, &parsed);
         let listing = Listing { entries: parsed.entries.into(), throttled: Arc::default() };
+        self.settle(verdict, New { listing, rejected: parsed.rejected, validators, ledger: None })
+    }
+
+    fn settle(&mut self, verdict: Result<(), guard::Refused>, new: New) -> bool {
         match verdict {
-            Ok(()) => self.put(listing, parsed.rejected, validators),
+            Ok(()) => self.put(new),
             Err(refused) => {
                 self.feed.state.reads.refused += 1;
                 // Its name stands in the mend.
                 let message = refused.to_string().replace("NAME", &self.feed.config.name);
                 self.refuse(refused.cause(), message, refused.acceptable());
-                self.refused = self.feed.state.refusal.clone().map(|refusal| (refusal, validators.clone()));
-                self.held = refused.acceptable().then_some((listing, parsed.rejected, validators));
+                self.refused =
+                    self.feed.state.refusal.clone().map(|refusal| (refusal, new.validators.clone()));
+                self.held = refused.acceptable().then_some(new);
                 false
             }
         }
     }
 
-    fn put(&mut self, listing: Listing, rejected: super::Rejected, validators: Validators) -> bool {
-        let changed = self.feed.listing != listing;
+    fn put(&mut self, new: New) -> bool {
+        let changed = self.feed.listing != new.listing;
         self.feed.state.reads.ok += 1;
-        self.feed.state.rejected = rejected;
-        self.validators = validators;
+        self.feed.state.rejected = new.rejected;
+        self.validators = new.validators;
+        self.ledger = new.ledger;
         self.held = None;
         self.refused = None;
-        self.known = Some(listing.entries.len());
+        self.known = Some(new.listing.entries.len());
         if changed {
-            self.set(listing);
+            self.set(new.listing);
         }
         self.confirm();
-        self.save();
+        if self.is_to_be_saved() {
+            self.save();
+        }
         changed
+    }
+
+    /// A stream changes all the time, and tells all of it at a start: what is kept of it may be some
+    /// minutes old, unless it is told only once.
+    fn is_to_be_saved(&mut self) -> bool {
+        let once = matches!(self.feed.config.source, config::Source::Bgp(_));
+        let recent = self.saved.is_some_and(|saved| saved.elapsed() < SAVE_INTERVAL);
+        if self.ledger.is_some() && !once && recent {
+            return false;
+        }
+        self.saved = Some(Instant::now());
+        true
     }
 
     fn set(&mut self, listing: Listing) {
@@ -274,11 +326,11 @@ impl Worker {
     /// # Errors
     /// Says why there is none to accept.
     pub fn accept(&mut self) -> Result<bool, String> {
-        let Some((listing, rejected, validators)) = self.held.take() else {
+        let Some(held) = self.held.take() else {
             return Err("has no list that is held back".to_owned());
         };
-        tracing::warn!(feed = %self.feed.config.name, entries = listing.len(), "list accepted by hand");
-        Ok(self.put(listing, rejected, validators))
+        tracing::warn!(feed = %self.feed.config.name, entries = held.listing.len(), "list accepted by hand");
+        Ok(self.put(held))
     }
 
     fn confirm(&mut self) {

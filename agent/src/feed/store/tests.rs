@@ -64,7 +64,7 @@ fn what_is_kept_comes_back() {
     let mut ledger = Ledger::default();
     let ends = Some(SystemTime::UNIX_EPOCH + Duration::from_secs(2_000_000_000));
     let entry =
-        |text: &str, throttled| ledger::Entry { prefixes: vec![text.parse().unwrap()], throttled, ends };
+        |text: &str, throttled| ledger::Entry { prefixes: [text.parse().unwrap()].into(), throttled, ends };
     ledger.set("1".to_owned(), entry("192.0.2.1/32", false));
     ledger.set("2".to_owned(), entry("192.0.2.2/32", true));
     let of_ledger = Saved { content: Content::Ledger(ledger), ..saved() };
