@@ -54,13 +54,12 @@ impl Intake {
         let id = id.into();
         self.take_back(&id);
         let narrow = |prefix: &&IpNet| !is_too_wide(&self.guards, prefix);
-        let prefixes: Arc<[IpNet]> = match entry.prefixes.iter().all(|prefix| narrow(&prefix)) {
-            true => entry.prefixes,
-            false => {
-                let rest = entry.prefixes.iter().filter(narrow).copied().collect();
-                self.note(id.clone(), Left::TooWide);
-                rest
-            }
+        let prefixes: Arc<[IpNet]> = if entry.prefixes.iter().all(|prefix| narrow(&prefix)) {
+            entry.prefixes
+        } else {
+            let rest = entry.prefixes.iter().filter(narrow).copied().collect();
+            self.note(id.clone(), Left::TooWide);
+            rest
         };
         if prefixes.is_empty() {
             return self.ledger.remove(&id).is_some();
@@ -137,9 +136,10 @@ pub(super) fn is_too_wide(guards: &Guards, prefix: &IpNet) -> bool {
 /// Reads an address or a prefix; bits behind the prefix do not count.
 pub(super) fn network(text: &str) -> Option<IpNet> {
     let text = text.trim();
-    let prefix = match text.contains('/') {
-        true => text.parse::<IpNet>().ok(),
-        false => text.parse::<IpAddr>().ok().map(IpNet::from),
+    let prefix = if text.contains('/') {
+        text.parse::<IpNet>().ok()
+    } else {
+        text.parse::<IpAddr>().ok().map(IpNet::from)
     };
     prefix.map(|prefix| prefix.trunc())
 }
