@@ -211,7 +211,7 @@ impl Source {
             Self::Taxii(taxii) => taxii.news().await,
             Self::Bgp(bgp) => bgp.news().await,
             Self::File(_) | Self::Fixed(_) | Self::Http(_) | Self::Crowdsec(_) | Self::Misp(_) => {
-                std::future::pending().await;
+                std::future::pending::<()>().await;
             }
         }
     }
