@@ -46,7 +46,9 @@ fn small() -> Guards {
 async fn fetch(http: &Http) -> Result<String, FetchError> {
     match Text::new(http, &small())?.fetch(&Validators::default()).await? {
         Fetched::Text(text, _) => Ok(String::from_utf8(text).unwrap()),
-        Fetched::Unchanged | Fetched::List(_) | Fetched::Ledger(_) => unreachable!("asked for all of a text"),
+        Fetched::Unchanged | Fetched::List(_) | Fetched::Ledger(..) => {
+            unreachable!("asked for all of a text")
+        }
     }
 }
 
