@@ -28,3 +28,5 @@ pub mod control;
 pub mod metrics;
 /// What the kernel program may cost.
 pub mod budget;
+/// Servers of decisions and indicators as they are in the world.
+pub mod peers;

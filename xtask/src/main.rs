@@ -41,7 +41,7 @@ struct Cli {
 #[derive(Debug, Subcommand)]
 enum Task {
     /// Install what this machine lacks to build, run, test and lint weir, and print the versions.
-    Setup,
+    Setup(setup::Args),
     /// Show weir at work: real packets of a real list, dropped on a real interface.
     Demo(demo::Args),
     /// Check the invariants of the source tree.
@@ -65,7 +65,7 @@ enum Task {
 
 fn main() -> ExitCode {
     let done = match Cli::parse().task {
-        Task::Setup => setup::run(),
+        Task::Setup(args) => setup::run(&args),
         Task::Demo(args) => demo::run(&args),
         Task::Tidy => tidy::run(),
         Task::Lint => lint::run(),

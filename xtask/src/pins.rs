@@ -26,6 +26,9 @@ pub(crate) const DEBIAN_LLVM: &str = "llvm-22-dev";
 pub(crate) const NEXTEST: &str = "0.9.151";
 /// The check of licences and sources of the dependencies.
 pub(crate) const DENY: &str = "0.20.2";
+/// Servers that tests start, from PyPI.
+pub(crate) const PYTHON_PEERS: [(&str, &str); 2] = [("medallion", "3.0.0"), ("exabgp", "5.0.15")];
+
 /// The fuzzer.
 pub(crate) const FUZZ: &str = "0.13.2";
 
@@ -65,6 +68,12 @@ mod tests {
         let others = [TOOLCHAIN, TARGET, RUSTC, NIGHTLY, BPF_LINKER, &llvm, DEBIAN_LLVM, NEXTEST, DENY, FUZZ];
         for pin in others.into_iter().chain(DEBIAN_TOOLCHAIN) {
             assert!(doc.contains(&format!("`{pin}`")), "docs/toolchain.md does not name `{pin}`");
+        }
+        for (package, version) in PYTHON_PEERS {
+            assert!(
+                doc.contains(&format!("{package} `{version}`")),
+                "docs/toolchain.md does not name {package}"
+            );
         }
     }
 

@@ -10,6 +10,8 @@ mod apt;
 mod kernel;
 /// The linker of the kernel program.
 mod linker;
+/// Servers that tests start.
+mod peers;
 /// Steps that take long.
 mod step;
 /// The compiler of the kernel program.
@@ -19,7 +21,7 @@ mod tool;
 /// Numbers with dots.
 mod version;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 
 pub(crate) use kernel::{Kernel, kernel};
 
@@ -42,6 +44,14 @@ pub(crate) enum Need {
     Fuzz,
 }
 
+/// What to set up besides.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Args {
+    /// Also get the servers that tests start (CrowdSec, medallion, exabgp) and iprange, into target/peers.
+    #[arg(long)]
+    peers: bool,
+}
+
 /// Something that is there, for the table: its name, its version, and what is to be known of it.
 struct Found {
     name: &'static str,
@@ -50,10 +60,31 @@ struct Found {
 }
 
 /// Sets up everything and prints the versions.
-pub(crate) fn run() -> Result<()> {
-    let found = install(&[Need::Build, Need::Run, Need::Test, Need::Lint])?;
+pub(crate) fn run(args: &Args) -> Result<()> {
+    let mut found = install(&[Need::Build, Need::Run, Need::Test, Need::Lint])?;
+    let mut missing = 0;
+    for peer in if args.peers { peers::ensure() } else { Vec::new() } {
+        match peer {
+            Ok(peer) => found.push(peer),
+            Err(error) => {
+                eprintln!("setup: {error:#}");
+                missing += 1;
+            }
+        }
+    }
     print!("{}", table(&found));
+    ensure!(
+        missing == 0,
+        "{missing} of the servers for tests cannot be had; tests with them say so and pass"
+    );
     Ok(())
+}
+
+/// Gets the servers that tests start, as far as they can be had: tests without theirs say so.
+pub(crate) fn peers() {
+    for error in peers::ensure().into_iter().filter_map(Result::err) {
+        eprintln!("setup: tests with it are not run: {error:#}");
+    }
 }
 
 /// Sets up what is needed; says nothing unless something has to be installed.

@@ -41,6 +41,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         return kernels::run(args);
     }
     setup::ensure(&[Need::Build, Need::Run, Need::Test])?;
+    setup::peers();
     if args.filter.is_empty() {
         tidy::run()?;
         sh::run(sh::command("cargo").args(["test", "--doc", "--workspace", "--locked"]))?;

@@ -1,0 +1,187 @@
+use std::{net::Ipv4Addr, thread, time::Duration};
+
+use weir_tests::{
+    namespace::{Namespace, Pair},
+    peers::{self, Crowdsec},
+    web::{Answer, Body, Server},
+};
+
+use super::{Asked, started, wait_for_packets};
+
+fn feed(url: &str, key: &std::path::Path, more: &str) -> String {
+    format!(
+        "{{name: crowd, crowdsec: {{url: '{url}', key: {}{more}}}, http: {{insecure: true, private: true, timeout: 5s}}, \
+         action: drop, interval: 1s}}",
+        key.display()
+    )
+}
+
+fn real(lapi: &Crowdsec, more: &str) -> String {
+    feed(&format!("http://{}/", Crowdsec::ADDRESS), &lapi.key(), more)
+}
+
+fn lapi(test: &str, namespace: &Namespace) -> Option<Crowdsec> {
+    let lapi = Crowdsec::start(namespace).unwrap();
+    if lapi.is_none() {
+        peers::missing(test, "crowdsec");
+    }
+    lapi
+}
+
+#[test]
+fn decisions_come_and_go() {
+    let namespace = Namespace::new().unwrap();
+    let Some(mut lapi) = lapi("crowdsec::decisions_come_and_go", &namespace) else { return };
+    for words in [
+        &["-i", "198.51.100.7", "-d", "4h"][..],
+        &["-r", "203.0.113.0/28", "-d", "10m", "-t", "captcha"],
+        &["-i", "2001:db8::7", "-d", "1h30m", "-R", "manual"],
+        &["--scope", "country", "--value", "XX", "-d", "1h"],
+        &["-i", "198.51.100.8", "-d", "1h", "-t", "custom"],
+    ] {
+        lapi.cscli(&[&["decisions", "add"], words].concat()).unwrap();
+    }
+    let mut asked = Asked::new(&real(&lapi, ""));
+    assert!(asked.ask(&namespace).unwrap());
+    assert_eq!(asked.listed(), ["198.51.100.7/32", "2001:db8::7/128", "~203.0.113.0/28"]);
+    assert_eq!(asked.rejected.unselected, 1, "the type that is not known; the country was not asked for");
+    assert!(!asked.ask(&namespace).unwrap(), "nothing changed");
+
+    // One more, and one less.
+    lapi.cscli(&["decisions", "add", "-i", "198.51.100.9", "-d", "1h"]).unwrap();
+    asked.wait_for(&namespace, &["198.51.100.7/32", "198.51.100.9/32", "2001:db8::7/128", "~203.0.113.0/28"]);
+    lapi.cscli(&["decisions", "delete", "-i", "198.51.100.7"]).unwrap();
+    asked.wait_for(&namespace, &["198.51.100.9/32", "2001:db8::7/128", "~203.0.113.0/28"]);
+
+    // What happens while it is away is told afterwards.
+    lapi.stop().unwrap();
+    let error = asked.ask(&namespace).unwrap_err();
+    // Or, where the connection was still there, that it broke off.
+    assert!(matches!(error.cause, "connect" | "protocol"), "{error}");
+    lapi.resume().unwrap();
+    lapi.cscli(&["decisions", "delete", "-i", "2001:db8::7"]).unwrap();
+    asked.wait_for(&namespace, &["198.51.100.9/32", "~203.0.113.0/28"]);
+
+    // A decision that ends by itself: the LAPI tells of it, if we had not known.
+    lapi.cscli(&["decisions", "add", "-i", "198.51.100.10", "-d", "3s"]).unwrap();
+    asked.wait_for(&namespace, &["198.51.100.10/32", "198.51.100.9/32", "~203.0.113.0/28"]);
+    asked.wait_for(&namespace, &["198.51.100.9/32", "~203.0.113.0/28"]);
+}
+
+#[test]
+fn several_decisions_about_one_address() {
+    let namespace = Namespace::new().unwrap();
+    let Some(lapi) = lapi("crowdsec::several_decisions_about_one_address", &namespace) else { return };
+    let mut asked = Asked::new(&real(&lapi, ""));
+    asked.ask(&namespace).unwrap();
+    for (duration, reason) in [("4h", "one"), ("8h", "two")] {
+        lapi.cscli(&["decisions", "add", "-i", "198.51.100.7", "-d", duration, "-R", reason]).unwrap();
+    }
+    lapi.cscli(&["decisions", "add", "-i", "198.51.100.8", "-d", "1h"]).unwrap();
+    asked.wait_for(&namespace, &["198.51.100.7/32", "198.51.100.7/32", "198.51.100.8/32"]);
+    // Both of them.
+    lapi.cscli(&["decisions", "delete", "-i", "198.51.100.7"]).unwrap();
+    asked.wait_for(&namespace, &["198.51.100.8/32"]);
+}
+
+#[test]
+fn filters_are_those_of_the_server() {
+    let namespace = Namespace::new().unwrap();
+    let Some(lapi) = lapi("crowdsec::filters_are_those_of_the_server", &namespace) else { return };
+    lapi.cscli(&["decisions", "add", "-i", "198.51.100.7", "-R", "crowdsecurity/ssh-bf"]).unwrap();
+    lapi.cscli(&["decisions", "add", "-i", "198.51.100.8", "-R", "crowdsecurity/http-probing"]).unwrap();
+    for (more, want) in [
+        (", scenarios_containing: [ssh, ftp]", &["198.51.100.7/32"][..]),
+        (", origins: [cscli]", &["198.51.100.7/32", "198.51.100.8/32"]),
+        (", origins: [CAPI, lists]", &[]),
+    ] {
+        let mut asked = Asked::new(&real(&lapi, more));
+        asked.ask(&namespace).unwrap();
+        assert_eq!(asked.listed(), want, "{more}");
+    }
+}
+
+#[test]
+fn a_wrong_key_is_told() {
+    let namespace = Namespace::new().unwrap();
+    let Some(lapi) = lapi("crowdsec::a_wrong_key_is_told", &namespace) else { return };
+    std::fs::write(lapi.key(), "of-another-bouncer").unwrap();
+    let error = Asked::new(&real(&lapi, "")).ask(&namespace).unwrap_err();
+    assert_eq!(error.cause, "auth");
+    assert!(error.message.contains("403") && !error.message.contains("of-another-bouncer"), "{error}");
+}
+
+#[test]
+fn thousands_of_decisions() {
+    let namespace = Namespace::new().unwrap();
+    let Some(lapi) = lapi("crowdsec::thousands_of_decisions", &namespace) else { return };
+    let file = lapi.key().with_file_name("decisions.csv");
+    let rows = (0..5000u32).map(|n| format!("4h,ip,198.18.{}.{},ban\n", n >> 8, n & 255));
+    std::fs::write(&file, format!("duration,scope,value,type\n{}", rows.collect::<String>())).unwrap();
+    lapi.cscli(&["decisions", "import", "-i", &file.display().to_string()]).unwrap();
+    let mut asked = Asked::new(&real(&lapi, ""));
+    asked.ask(&namespace).unwrap();
+    assert_eq!(asked.listing.entries.len(), 5000);
+    lapi.cscli(&["decisions", "delete", "-i", "198.18.0.9"]).unwrap();
+    while !asked.ask(&namespace).unwrap() {
+        thread::sleep(Duration::from_millis(100));
+    }
+    assert_eq!(asked.listing.entries.len(), 4999);
+}
+
+#[test]
+fn a_decision_becomes_a_dropped_packet() {
+    let pair = Pair::new().unwrap();
+    let Some(lapi) = lapi("crowdsec::a_decision_becomes_a_dropped_packet", &pair.server) else { return };
+    let source = Ipv4Addr::new(198, 51, 100, 7);
+    lapi.cscli(&["decisions", "add", "-i", "203.0.113.9"]).unwrap();
+    let agent = started(&pair, &real(&lapi, ""));
+    wait_for_packets(&pair, &agent, Ipv4Addr::new(203, 0, 113, 9), true);
+    wait_for_packets(&pair, &agent, source, false);
+    lapi.cscli(&["decisions", "add", "-i", &source.to_string()]).unwrap();
+    wait_for_packets(&pair, &agent, source, true);
+    lapi.cscli(&["decisions", "delete", "-i", &source.to_string()]).unwrap();
+    wait_for_packets(&pair, &agent, source, false);
+    wait_for_packets(&pair, &agent, Ipv4Addr::new(203, 0, 113, 9), true);
+    // By its own clock, whatever the LAPI says.
+    lapi.cscli(&["decisions", "add", "-i", &source.to_string(), "-d", "4s"]).unwrap();
+    wait_for_packets(&pair, &agent, source, true);
+    wait_for_packets(&pair, &agent, source, false);
+}
+
+fn key() -> tempfile::NamedTempFile {
+    let key = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(key.path(), "secret\n").unwrap();
+    key
+}
+
+/// What Debian's does not do: go away in the middle of an answer, or say what is no answer.
+#[test]
+fn what_may_be_lost_is_asked_for_again() {
+    let namespace = Namespace::new().unwrap();
+    let (server, key) = (Server::start(Some(&namespace)).unwrap(), key());
+    let stream = "/v1/decisions/stream";
+    let one = r#"{"new":[{"id":1,"origin":"x","scenario":"y","scope":"Ip","type":"ban","value":"198.51.100.7","duration":"4h"}],"deleted":null}"#;
+    let mut asked = Asked::new(&feed(&server.url("/"), key.path(), ""));
+    let mut questions = Vec::new();
+    let mut ask = |asked: &mut Asked, answer: Answer| {
+        server.answer(stream, answer);
+        let result = asked.ask(&namespace).map_err(|error| error.cause);
+        let (request, _) = server.asked(stream).pop().unwrap();
+        assert_eq!(request.header("x-api-key"), "secret");
+        assert!(request.header("user-agent").starts_with("weir/"), "{request:?}");
+        questions.push(request.path.contains("startup=true"));
+        result
+    };
+    assert_eq!(ask(&mut asked, Answer::ok(one)), Ok(true));
+    assert_eq!(ask(&mut asked, Answer::ok(r#"{"new":null,"deleted":null}"#)), Ok(false));
+    assert_eq!(ask(&mut asked, Answer::status(500)), Err("status"));
+    assert_eq!(ask(&mut asked, Answer::ok("{}")), Ok(false));
+    assert_eq!(ask(&mut asked, Answer::ok("").body(Body::Cut(b"{\"new\":[".to_vec(), 100))), Err("protocol"));
+    assert_eq!(ask(&mut asked, Answer::ok("null")), Err("protocol"));
+    assert_eq!(ask(&mut asked, Answer::ok("{}")), Err("protocol"), "that is not all of it");
+    assert_eq!(asked.listed(), ["198.51.100.7/32"], "what was known stays");
+    assert_eq!(ask(&mut asked, Answer::ok(r#"{"new":[],"deleted":[]}"#)), Ok(true));
+    assert_eq!(asked.listed(), [""; 0]);
+    assert_eq!(questions, [true, false, false, false, false, true, true, true]);
+}

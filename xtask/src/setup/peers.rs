@@ -1,0 +1,90 @@
+//! Servers of decisions and indicators, and what lists are compared with, for tests: in `target/peers`,
+//! where they touch nothing of the machine.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use anyhow::{Context as _, Result, ensure};
+
+use super::{Found, apt, step, version::Version};
+use crate::{pins::PYTHON_PEERS, sh};
+
+/// Below the root of the workspace. Tests look for it beside themselves.
+const DIRECTORY: &str = "target/peers";
+/// Programs and the packages of Debian that have them. They are unpacked, not installed: the package of
+/// a server would start it.
+const DEBIAN_PEERS: [(&str, &str, &str); 2] =
+    [("crowdsec", "crowdsec", "-version"), ("iprange", "iprange", "--version")];
+
+/// Gets those that are missing. Returns what is there, and why the others are not.
+pub(super) fn ensure() -> Vec<Result<Found>> {
+    let debian = DEBIAN_PEERS.iter().map(|(program, package, version)| {
+        let path = directory("debian/usr/bin").join(program);
+        if !path.is_file() {
+            unpack(package).with_context(|| format!("get {program}"))?;
+        }
+        found(program, &path, &[version])
+    });
+    let python = PYTHON_PEERS.iter().map(|(package, version)| {
+        let path = directory("python/bin").join(package);
+        if !path.is_file() {
+            install(package, version).with_context(|| format!("get {package}"))?;
+        }
+        Ok(Found { name: package, version: (*version).to_owned(), detail: relative(&path) })
+    });
+    debian.chain(python).collect()
+}
+
+/// Downloads a package of Debian and unpacks it, for which nobody need be root.
+fn unpack(package: &str) -> Result<()> {
+    ensure!(apt::is_here(), "this machine has no apt-get; Debian's package {package} cannot be had");
+    let folder = directory("packages");
+    fs::create_dir_all(&folder).with_context(|| format!("make {}", folder.display()))?;
+    let download = || {
+        let mut command = sh::command("apt-get");
+        step::run(&format!("downloading {package}"), command.args(["download", package]).current_dir(&folder))
+    };
+    // The lists may be old, or none.
+    download().or_else(|_| apt::update().and_then(|()| download()))?;
+    let prefix = format!("{package}_");
+    let files = fs::read_dir(&folder)?.flatten().map(|entry| entry.path());
+    let is_it =
+        |path: &PathBuf| path.file_name().is_some_and(|name| name.to_string_lossy().starts_with(&prefix));
+    let file = files.filter(is_it).max().with_context(|| format!("no {package} in {}", folder.display()))?;
+    let target = directory("debian");
+    fs::create_dir_all(&target)?;
+    step::run(&format!("unpacking {package}"), sh::command("dpkg").arg("-x").arg(file).arg(target))
+}
+
+/// Installs a package of PyPI into an environment of its own.
+fn install(package: &str, version: &str) -> Result<()> {
+    let environment = directory("python");
+    if !environment.join("bin/pip").is_file() {
+        let mut command = sh::command("python3");
+        step::run("making a Python environment", command.args(["-m", "venv"]).arg(&environment))?;
+    }
+    let mut pip = sh::command(&environment.join("bin/pip").to_string_lossy());
+    pip.args(["install", "--quiet", "--disable-pip-version-check", &format!("{package}=={version}")]);
+    step::run(&format!("installing {package} {version}"), &mut pip)
+}
+
+fn found(name: &'static str, path: &Path, ask: &[&str]) -> Result<Found> {
+    let said = sh::command(&path.to_string_lossy()).args(ask).output();
+    let said = said.with_context(|| format!("run {}", path.display()))?;
+    // Some say it on standard error.
+    let text =
+        format!("{}\n{}", String::from_utf8_lossy(&said.stdout), String::from_utf8_lossy(&said.stderr));
+    let version = Version::find(&text.replace(['~', '+'], "-"))
+        .map_or_else(|| "?".to_owned(), |version| version.to_string());
+    Ok(Found { name, version, detail: relative(path) })
+}
+
+fn directory(name: &str) -> PathBuf {
+    sh::root().join(DIRECTORY).join(name)
+}
+
+fn relative(path: &Path) -> String {
+    path.strip_prefix(sh::root()).unwrap_or(path).display().to_string()
+}
