@@ -325,6 +325,12 @@ fn an_interface_that_is_made_anew_is_attached_again() {
         wait_until(&agent, "back", || attached(&agent, "eth1", "native"));
         println!("attached {:?} after it was made", made.elapsed());
         pair.server.ip("link set eth1 master br0").unwrap();
+        // A bridge takes a port into service when it gets to it, later where the machine is busy.
+        let forwards = || {
+            let shown = pair.server.command("bridge").args(["link", "show", "dev", "eth1"]).output();
+            String::from_utf8_lossy(&shown.unwrap().stdout).contains("state forwarding")
+        };
+        wait_until(&agent, "a port of the bridge", forwards);
         let again = Traffic::start(&pair, &["eth1"], PER_SECOND).unwrap();
         thread::sleep(PAUSE / 2);
         println!("eth1: {:?}", again.stop_without_a_gap().unwrap());

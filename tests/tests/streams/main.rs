@@ -51,7 +51,7 @@ impl Asked {
         let text = format!(
             "interfaces: [{{name: eth0}}]\nservices: [{{name: https, ports: [443/tcp]}}]\nfeeds:\n  - {feed}\n"
         );
-        let config = Config::parse(Path::new("weir.yaml"), &text).unwrap_or_else(|error| panic!("{error}"));
+        let config = Config::parse(Path::new("weir.yaml"), &text).unwrap();
         Self {
             runtime: Builder::new_current_thread().enable_all().build().unwrap(),
             source: Source::new(&config.feeds[0]).unwrap(),
@@ -71,7 +71,7 @@ impl Asked {
                 self.listing = Listing { entries: parsed.entries.into(), ..Listing::default() };
                 self.rejected = parsed.rejected;
             }
-            Fetched::Text(..) => panic!("a stream has no text"),
+            Fetched::Text(..) => unreachable!("a stream has no text"),
         }
         Ok(true)
     }
