@@ -90,13 +90,13 @@ pub enum Source {
     /// A text behind a URL.
     Http(http::Text),
     /// The decisions of a CrowdSec LAPI.
-    Crowdsec(crowdsec::Crowdsec),
+    Crowdsec(Box<crowdsec::Crowdsec>),
     /// A collection of a TAXII server.
     Taxii(Box<taxii::Taxii>),
     /// A feed of a MISP instance.
-    Misp(misp::Misp),
+    Misp(Box<misp::Misp>),
     /// Routes of a BGP speaker.
-    Bgp(bgp::Bgp),
+    Bgp(Box<bgp::Bgp>),
 }
 
 impl Source {
@@ -113,10 +113,10 @@ impl Source {
                 Ok(Self::Fixed(pack.map(super::pack::Pack::entries).unwrap_or_default()))
             }
             config::Source::Http(http) => Ok(Self::Http(http::Text::new(http, &feed.guards)?)),
-            config::Source::Crowdsec(lapi) => Ok(Self::Crowdsec(crowdsec::Crowdsec::new(lapi, feed)?)),
+            config::Source::Crowdsec(lapi) => Ok(Self::Crowdsec(crowdsec::Crowdsec::new(lapi, feed)?.into())),
             config::Source::Taxii(taxii) => Ok(Self::Taxii(taxii::Taxii::new(taxii, feed)?.into())),
-            config::Source::Misp(http) => Ok(Self::Misp(misp::Misp::new(http, feed)?)),
-            config::Source::Bgp(bgp) => Ok(Self::Bgp(bgp::Bgp::new(bgp, feed))),
+            config::Source::Misp(http) => Ok(Self::Misp(misp::Misp::new(http, feed)?.into())),
+            config::Source::Bgp(bgp) => Ok(Self::Bgp(bgp::Bgp::new(bgp, feed).into())),
         }
     }
 
@@ -156,7 +156,12 @@ impl Source {
     pub fn inlet(&self) -> Option<mpsc::Sender<String>> {
         match self {
             Self::Bgp(bgp) => Some(bgp.inlet()),
-            _ => None,
+            Self::File(_)
+            | Self::Fixed(_)
+            | Self::Http(_)
+            | Self::Crowdsec(_)
+            | Self::Taxii(_)
+            | Self::Misp(_) => None,
         }
     }
 
@@ -165,7 +170,12 @@ impl Source {
     pub fn usage(&self) -> Option<Arc<crowdsec::Usage>> {
         match self {
             Self::Crowdsec(lapi) => lapi.usage(),
-            _ => None,
+            Self::File(_)
+            | Self::Fixed(_)
+            | Self::Http(_)
+            | Self::Taxii(_)
+            | Self::Misp(_)
+            | Self::Bgp(_) => None,
         }
     }
 
@@ -186,7 +196,12 @@ impl Source {
     pub fn fresh_for(&self) -> Option<Duration> {
         match self {
             Self::Http(text) => text.fresh_for(),
-            _ => None,
+            Self::File(_)
+            | Self::Fixed(_)
+            | Self::Crowdsec(_)
+            | Self::Taxii(_)
+            | Self::Misp(_)
+            | Self::Bgp(_) => None,
         }
     }
 
@@ -195,7 +210,9 @@ impl Source {
         match self {
             Self::Taxii(taxii) => taxii.news().await,
             Self::Bgp(bgp) => bgp.news().await,
-            _ => std::future::pending().await,
+            Self::File(_) | Self::Fixed(_) | Self::Http(_) | Self::Crowdsec(_) | Self::Misp(_) => {
+                std::future::pending().await
+            }
         }
     }
 }

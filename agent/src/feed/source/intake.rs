@@ -53,19 +53,17 @@ impl Intake {
     pub(super) fn set(&mut self, id: impl Into<Arc<str>>, entry: Entry) -> bool {
         let id = id.into();
         self.take_back(&id);
-        let narrow = |prefix: &&IpNet| !is_too_wide(&self.guards, prefix);
-        let prefixes: Arc<[IpNet]> = match entry.prefixes.iter().all(|prefix| narrow(&prefix)) {
-            true => entry.prefixes,
-            false => {
-                let rest = entry.prefixes.iter().filter(narrow).copied().collect();
-                self.note(id.clone(), Left::TooWide);
-                rest
-            }
-        };
+        let guards = self.guards;
+        let narrow = |prefix: &&IpNet| !is_too_wide(&guards, prefix);
+        let mut prefixes = entry.prefixes;
+        if !prefixes.iter().all(|prefix| narrow(&prefix)) {
+            prefixes = prefixes.iter().filter(narrow).copied().collect();
+            self.note(Arc::clone(&id), Left::TooWide);
+        }
         if prefixes.is_empty() {
             return self.ledger.remove(&id).is_some();
         }
-        self.ledger.set(id, Entry { prefixes, ..entry })
+        self.ledger.set(id, Entry { prefixes, throttled: entry.throttled, ends: entry.ends })
     }
 
     /// Leaves out what is named so, also if it was an entry before.
@@ -137,9 +135,10 @@ pub(super) fn is_too_wide(guards: &Guards, prefix: &IpNet) -> bool {
 /// Reads an address or a prefix; bits behind the prefix do not count.
 pub(super) fn network(text: &str) -> Option<IpNet> {
     let text = text.trim();
-    let prefix = match text.contains('/') {
-        true => text.parse::<IpNet>().ok(),
-        false => text.parse::<IpAddr>().ok().map(IpNet::from),
+    let prefix = if text.contains('/') {
+        text.parse::<IpNet>().ok()
+    } else {
+        text.parse::<IpAddr>().ok().map(IpNet::from)
     };
     prefix.map(|prefix| prefix.trunc())
 }

@@ -67,7 +67,7 @@ impl Indicators {
         }
         let id = object.get("id").and_then(Value::as_str).unwrap_or_default().to_owned();
         match serde_json::from_value::<Indicator>(object) {
-            Ok(indicator) => self.indicator(indicator, now),
+            Ok(indicator) => self.indicator(&indicator, now),
             Err(_) => self.intake.leave_out(id, Left::Malformed),
         }
     }
@@ -95,7 +95,7 @@ impl Indicators {
         self.intake.fetched()
     }
 
-    fn indicator(&mut self, indicator: Indicator, now: SystemTime) -> bool {
+    fn indicator(&mut self, indicator: &Indicator, now: SystemTime) -> bool {
         let id: Arc<str> = indicator.id.as_str().into();
         let version =
             [&indicator.modified, &indicator.created].into_iter().flatten().find_map(|text| time(text));

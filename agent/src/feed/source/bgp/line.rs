@@ -132,7 +132,7 @@ pub(super) fn routes(value: &Value) -> Vec<&Value> {
     match value {
         Value::Array(routes) => routes.iter().collect(),
         Value::Object(hops) => hops.values().filter_map(Value::as_array).flatten().collect(),
-        _ => Vec::new(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => Vec::new(),
     }
 }
 
@@ -150,6 +150,6 @@ pub(super) fn name(route: &Value) -> Option<String> {
             // The words of a rule, in the order of their types.
             None => word(route, "string"),
         },
-        _ => None,
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) => None,
     }
 }

@@ -77,7 +77,9 @@ impl Routes {
         let held: Vec<_> =
             standing.map(|(id, entry)| (id.to_owned(), Entry { ends, ..entry.clone() })).collect();
         let any = !held.is_empty();
-        held.into_iter().for_each(|(id, entry)| _ = self.intake.set(id, entry));
+        for (id, entry) in held {
+            self.intake.set(id, entry);
+        }
         any
     }
 
@@ -86,7 +88,9 @@ impl Routes {
         let stale = self.ledger().starting_with(start).filter(|(_, entry)| entry.ends.is_some());
         let stale: Vec<_> = stale.map(|(id, _)| id.to_owned()).collect();
         let any = !stale.is_empty();
-        stale.iter().for_each(|id| _ = self.intake.remove(id));
+        for id in stale {
+            self.intake.remove(&id);
+        }
         any
     }
 

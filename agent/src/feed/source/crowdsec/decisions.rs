@@ -170,7 +170,9 @@ impl Decisions {
             };
             let ids = self.intake.ledger().iter().filter(|(_, entry)| gone(entry));
             let ids: Vec<String> = ids.map(|(id, _)| id.to_owned()).collect();
-            ids.iter().for_each(|id| changed |= self.intake.remove(id));
+            for id in ids {
+                changed |= self.intake.remove(&id);
+            }
         }
         changed
     }

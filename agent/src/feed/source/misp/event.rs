@@ -77,12 +77,11 @@ impl Event {
         }
         let text = attribute.value.as_str().unwrap_or_default();
         let address = if with_port { text.split('|').next().unwrap_or_default() } else { text };
-        match network(address) {
-            Some(network) => self.networks.push(network),
-            None => {
-                self.malformed += 1;
-                self.first_malformed.get_or_insert_with(|| text.chars().take(60).collect());
-            }
+        if let Some(network) = network(address) {
+            self.networks.push(network);
+        } else {
+            self.malformed += 1;
+            self.first_malformed.get_or_insert_with(|| text.chars().take(60).collect());
         }
     }
 }
@@ -93,7 +92,7 @@ fn is_true(value: &Value) -> bool {
         Value::Bool(truth) => *truth,
         Value::Number(number) => number.as_i64() == Some(1),
         Value::String(text) => text == "1" || text.eq_ignore_ascii_case("true"),
-        _ => false,
+        Value::Null | Value::Array(_) | Value::Object(_) => false,
     }
 }
 
