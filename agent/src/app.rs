@@ -9,6 +9,8 @@ mod build;
 mod control;
 /// Why the agent does not start.
 mod error;
+/// News of feeds.
+mod feeds;
 /// Interfaces that go and come back.
 mod interfaces;
 /// Signals, and systemd.
@@ -17,8 +19,8 @@ mod signals;
 mod tasks;
 
 use std::{
-    io, iter,
-    path::{Path, PathBuf},
+    io,
+    path::PathBuf,
     sync::{Arc, atomic::Ordering::Relaxed},
     time::{Duration, Instant, SystemTime},
 };
@@ -35,7 +37,7 @@ use weir_common::ABI_VERSION;
 
 use crate::{
     api::{Desk, Job, socket::Socket},
-    config::{self, Config, Enforce},
+    config::{Config, Enforce},
     datapath::{Attached, Datapath, Pins, pins::Lock, watch::InterfaceWatch},
     feed::{
         Feed,
@@ -58,6 +60,7 @@ use build::{Built, build, sizes};
 use control::{Guard, SWEEP};
 pub use error::AppError;
 use error::system;
+use feeds::files;
 use interfaces::Trouble;
 use signals::{Signals, tell_systemd};
 
@@ -113,14 +116,6 @@ struct News {
     interfaces: InterfaceWatch,
     /// Somebody asks for something.
     jobs: mpsc::Receiver<Job>,
-}
-
-/// Returns where lists lie.
-fn files(config: &Config) -> impl Iterator<Item = &Path> {
-    config.feeds.iter().filter_map(|feed| {
-        let config::Source::File(path) = &feed.source else { return None };
-        Some(path.as_path())
-    })
 }
 
 struct App {
@@ -293,29 +288,6 @@ impl App {
             (self.config, self.feeds) = (old_config, old_feeds);
             // It may have come as far as to change some of the interfaces.
             self.attach_as_before(metrics);
-        }
-    }
-
-    /// Takes the news of a feed, and of those that wait behind it.
-    fn take(&mut self, metrics: &Metrics, first: Feed, updates: &mut mpsc::Receiver<Feed>) {
-        let mut changed = false;
-        let waiting = iter::from_fn(|| updates.try_recv().ok());
-        for news in iter::once(first).chain(waiting) {
-            let same = |feed: &&mut Feed| Arc::ptr_eq(&feed.config, &news.config);
-            // One that is not there any more may have had something to say yet.
-            if let Some(feed) = self.feeds.iter_mut().find(same) {
-                changed |= feed.listing != news.listing;
-                *feed = news;
-            }
-        }
-        if changed {
-            self.put_in_force(metrics, false);
-        } else {
-            // A refusal, or a success, is news as well.
-            let mut view = metrics.view();
-            view.record.feeds = self.feeds.iter().map(FeedRecord::from).collect();
-            self.store(&view.record);
-            metrics.set(view);
         }
     }
 

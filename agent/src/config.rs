@@ -22,7 +22,7 @@ use std::{
 
 pub use error::ConfigError;
 pub use feed::{Auth, Bgp, Consensus, Crowdsec, Feed, FeedAction, Guards, Http, Select, Source, Taxii};
-pub use format::{Column, Columns, Format, Json, Only, Separator, Subject, Words};
+pub use format::{Column, Columns, Format, Grammar, Json, Only, Separator, Subject, Words};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 pub use unit::{Bytes, Lasts, Prefix, Rate};

@@ -95,14 +95,6 @@ pub struct Refusal {
     pub acceptable: bool,
 }
 
-impl Refusal {
-    /// Returns true if it is the list that is refused; it stays refused while it stays the same.
-    #[must_use]
-    pub fn is_of_the_list(&self) -> bool {
-        self.cause == worker::FORMAT || guard::Refused::CAUSES.contains(&self.cause.as_str())
-    }
-}
-
 /// How the tries to get a list ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Reads {

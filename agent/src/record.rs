@@ -155,9 +155,7 @@ impl FeedRecord {
     #[must_use]
     pub fn health(&self) -> String {
         match &self.state.refusal {
-            Some(refusal) if refusal.acceptable => {
-                format!("held: {}; `weir feeds accept {}` takes it", refusal.message, self.name)
-            }
+            Some(refusal) if refusal.acceptable => format!("held: {}", refusal.message),
             Some(refusal) => format!("{}: {}", refusal.cause, refusal.message),
             None if self.state.expired => "expired: not confirmed within its ttl".to_owned(),
             None if self.last_success.is_none() => "not read yet".to_owned(),

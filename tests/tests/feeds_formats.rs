@@ -1,13 +1,8 @@
 //! What the grammars find, beside iprange on the same list.
 #![expect(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
+#![expect(clippy::print_stderr, reason = "who runs a test is told what it could not compare with")]
 
-use std::{
-    fs,
-    io::{self, Write as _},
-    net::Ipv4Addr,
-    process::Command,
-    time::Duration,
-};
+use std::{fs, io, net::Ipv4Addr, process::Command, time::Duration};
 
 use weir::{
     config::{Enforce, Feed, FeedAction, Format, Guards, Select, Source},
@@ -62,18 +57,12 @@ fn union(feed: &Feed, text: &str) -> Vec<(u32, u32)> {
 fn iprange(text: &str) -> Option<Vec<(u32, u32)>> {
     let file = tempfile::NamedTempFile::new().unwrap();
     fs::write(file.path(), text).unwrap();
-    let output = match Command::new("iprange").arg("--print-ranges").arg(file.path()).output() {
-        Ok(output) => output,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            writeln!(
-                io::stderr(),
-                "iprange is not here (Debian package iprange), so nothing is compared with it"
-            )
-            .unwrap();
-            return None;
-        }
-        Err(error) => panic!("run iprange: {error}"),
-    };
+    let output = Command::new("iprange").arg("--print-ranges").arg(file.path()).output();
+    if output.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
+        eprintln!("iprange is not here (Debian package iprange), so nothing is compared with it");
+        return None;
+    }
+    let output = output.unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let bits = |word: &str| word.parse::<Ipv4Addr>().unwrap().to_bits();
     let text = String::from_utf8(output.stdout).unwrap();
@@ -89,15 +78,19 @@ fn address(line: u32) -> Ipv4Addr {
     Ipv4Addr::from_bits(0x0b00_0000 | mixed(line) & 0x0003_ffff)
 }
 
+fn lines(lines: impl Iterator<Item = String>) -> String {
+    lines.collect::<Vec<_>>().join("\n") + "\n"
+}
+
 #[test]
 fn scores_agree_with_iprange() {
     let score = |line: u32| mixed(line ^ 0x5bd1_e995) % 8 + 1;
     let header = "# IPsum Threat Intelligence Feed\n#\n# IP\tnumber of (black)lists\n#\n";
-    let lines: String = (0..LINES).map(|line| format!("{}\t{}\n", address(line), score(line))).collect();
-    let text = format!("{header}{lines}");
+    let text =
+        header.to_owned() + &lines((0..LINES).map(|line| format!("{}\t{}", address(line), score(line))));
     for least in [1, 3, 8] {
         let selected = (0..LINES).filter(|line| score(*line) >= least);
-        let plain: String = selected.map(|line| format!("{}\n", address(line))).collect();
+        let plain = lines(selected.map(|line| address(line).to_string()));
         let ours = union(&feed(Format::Score, Some(least)), &text);
         assert!(ours.len() > 1000, "{}", ours.len());
         if let Some(theirs) = iprange(&plain) {
@@ -118,8 +111,8 @@ fn a_real_list_agrees_with_iprange() {
 
 #[test]
 fn prefixes_agree_with_iprange() {
-    let text: String =
-        (0..LINES).map(|line| format!("{}/{}\n", address(line), 22 + mixed(line ^ 7) % 11)).collect();
+    let prefix = |line: u32| format!("{}/{}", address(line), 22 + mixed(line ^ 7) % 11);
+    let text = lines((0..LINES).map(prefix));
     let ours = union(&feed(Format::Plain, None), &text);
     if let Some(theirs) = iprange(&text) {
         assert_eq!(ours, theirs);
@@ -128,12 +121,11 @@ fn prefixes_agree_with_iprange() {
 
 #[test]
 fn ranges_agree_with_iprange() {
-    let text: String = (0..LINES / 10)
-        .map(|line| {
-            let first = address(line);
-            format!("{first}-{}\n", Ipv4Addr::from_bits(first.to_bits() + mixed(line ^ 9) % 300))
-        })
-        .collect();
+    let range = |line: u32| {
+        let first = address(line);
+        format!("{first}-{}", Ipv4Addr::from_bits(first.to_bits() + mixed(line ^ 9) % 300))
+    };
+    let text = lines((0..LINES / 10).map(range));
     let ours = union(&feed(Format::Range, None), &text);
     if let Some(theirs) = iprange(&text) {
         assert_eq!(ours, theirs);

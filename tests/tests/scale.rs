@@ -1,5 +1,4 @@
 //! Lists of the size that is promised: five million prefixes, from the file to dropped packets.
-#![expect(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
 use std::{fmt::Write as _, net::Ipv4Addr};
 

@@ -2,8 +2,8 @@
 
 /// What a grammar of lines or of JSON is told.
 mod settings;
-
-use std::borrow::Cow;
+/// Grammars of publishers.
+mod named;
 
 use serde::{Deserialize, Serialize};
 
@@ -14,7 +14,7 @@ use super::Select;
 /// The grammar of a list.
 ///
 /// A few are general and take settings: `columns`, `csv`, `json-lines` and `json`. The others are
-/// one word; those of a publisher are settings of the general ones, see [`Format::general`].
+/// one word; those of a publisher are settings of the general ones, see [`Format::grammar`].
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Format {
@@ -78,24 +78,45 @@ pub enum Format {
     Json(Json),
 }
 
+/// A grammar in general terms.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Grammar {
+    /// [`Format::Plain`]
+    Plain,
+    /// [`Format::Words`]
+    Words,
+    /// [`Format::Range`]
+    Range,
+    /// [`Format::Columns`]
+    Columns(Columns),
+    /// [`Format::Csv`]
+    Csv(Columns),
+    /// [`Format::JsonLines`]
+    JsonLines(Json),
+    /// [`Format::Json`]
+    Json(Json),
+}
+
 impl Format {
     /// Returns the grammar in general terms: that of a publisher as settings of a general one.
     #[must_use]
-    pub fn general(&self) -> Cow<'_, Self> {
-        settings::named(self).map_or(Cow::Borrowed(self), Cow::Owned)
+    pub fn grammar(&self) -> Grammar {
+        named::grammar(self)
     }
 
     /// Says what is wrong with it, and the mend.
     pub(crate) fn validate(&self) -> Result<(), String> {
-        match self {
-            Self::Columns(columns) | Self::Csv(columns) => columns.validate(),
-            Self::JsonLines(json) if json.items.0.is_empty() => json.validate(),
-            Self::JsonLines(_) => Err("items: each line is one; leave it out, or use format json".to_owned()),
-            Self::Json(json) if json.items.0.is_empty() => {
+        match self.grammar() {
+            Grammar::Plain | Grammar::Words | Grammar::Range => Ok(()),
+            Grammar::Columns(columns) | Grammar::Csv(columns) => columns.validate(),
+            Grammar::JsonLines(json) if json.items.is_empty() => json.validate(),
+            Grammar::JsonLines(_) => {
+                Err("items: each line is one; leave it out, or use format json".to_owned())
+            }
+            Grammar::Json(json) if json.items.is_empty() => {
                 Err("has no items; say where they are, like `items: /prefixes/*`".to_owned())
             }
-            Self::Json(json) => json.validate(),
-            _ => Ok(()),
+            Grammar::Json(json) => json.validate(),
         }
     }
 
@@ -131,18 +152,20 @@ impl Format {
 
     /// Returns what its entries say.
     fn offers(&self) -> Offers {
-        match self.general().as_ref() {
-            Self::Columns(columns) | Self::Csv(columns) => Offers {
+        match self.grammar() {
+            Grammar::Columns(columns) | Grammar::Csv(columns) => Offers {
                 subject: columns.subject().map_or(Subject::Address, |(subject, _)| subject),
                 score: columns.score.is_some(),
                 category: columns.category.is_some(),
             },
-            Self::JsonLines(json) | Self::Json(json) => Offers {
+            Grammar::JsonLines(json) | Grammar::Json(json) => Offers {
                 subject: json.subject().map_or(Subject::Address, |(subject, _)| subject),
                 score: json.score.is_some(),
                 category: json.category.is_some(),
             },
-            _ => Offers { subject: Subject::Address, score: false, category: false },
+            Grammar::Plain | Grammar::Words | Grammar::Range => {
+                Offers { subject: Subject::Address, score: false, category: false }
+            }
         }
     }
 }

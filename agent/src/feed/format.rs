@@ -25,9 +25,12 @@ mod tables;
 
 pub use tables::Tables;
 
-use self::sink::{Record, Sink};
+use self::{
+    lines::Form,
+    sink::{Record, Sink},
+};
 use super::Parsed;
-use crate::config::{self, Format, Separator};
+use crate::config::{self, Format, Grammar, Separator};
 
 /// Parses the text of a feed's list, and leaves out what the feed does not select. Tables that the
 /// feed selects by are read each time; [`parse_with`] is for those who keep them.
@@ -48,37 +51,43 @@ pub fn parse_with(feed: &config::Feed, text: &[u8], tables: &Tables) -> Result<P
     whole::check_text(text)?;
     let text = text.strip_prefix(whole::BYTE_ORDER_MARK).unwrap_or(text);
     let mut sink = Sink::new(feed, tables);
-    let general = feed.format.general();
-    match (general.as_ref(), &feed.format) {
+    match feed.format.grammar() {
         // Of Spamhaus there is a text too.
-        (_, Format::SpamhausDrop) if !whole::is_json(text) => {
+        Grammar::JsonLines(_) if feed.format == Format::SpamhausDrop && !whole::is_json(text) => {
             sink.parsed = plain::parse_as(text, sink.parsed);
         }
-        (Format::JsonLines(json), _) => json::lines(json, text, &mut sink)?,
-        (Format::Json(json), _) => json::document(json, text, &mut sink)?,
-        (format, _) => {
+        Grammar::JsonLines(json) => json::lines(&json, text, &mut sink),
+        Grammar::Json(json) => json::document(&json, text, &mut sink)?,
+        grammar @ (Grammar::Plain
+        | Grammar::Words
+        | Grammar::Range
+        | Grammar::Columns(_)
+        | Grammar::Csv(_)) => {
             whole::check_lines(text)?;
             sink.parsed.declared = whole::declared(text);
-            match format {
-                Format::Words => words(text, &mut sink),
-                Format::Range => range::parse(text, &mut sink),
-                Format::Columns(columns) => {
-                    lines::parse(
-                        columns,
-                        lines::Form::of(columns, Separator::Blank, false),
-                        text,
-                        &mut sink,
-                    )?;
-                }
-                Format::Csv(columns) => {
-                    lines::parse(columns, lines::Form::of(columns, Separator::Comma, true), text, &mut sink)?;
-                }
-                // All others are general already.
-                _ => sink.parsed = plain::parse_as(text, sink.parsed),
-            }
+            lines_of(&grammar, text, &mut sink)?;
         }
     }
     sink.finish()
+}
+
+fn lines_of(grammar: &Grammar, text: &[u8], sink: &mut Sink<'_>) -> Result<(), String> {
+    match grammar {
+        Grammar::Plain => sink.parsed = plain::parse_as(text, std::mem::take(&mut sink.parsed)),
+        Grammar::Words => words(text, sink),
+        Grammar::Range => range::parse(text, sink),
+        Grammar::Columns(columns) => {
+            let separator = columns.separator.unwrap_or(Separator::Blank);
+            lines::parse(columns, Form { separator, quotes: false }, text, sink)?;
+        }
+        Grammar::Csv(columns) => {
+            let separator = columns.separator.unwrap_or(Separator::Comma);
+            lines::parse(columns, Form { separator, quotes: true }, text, sink)?;
+        }
+        // These have no lines.
+        Grammar::JsonLines(_) | Grammar::Json(_) => {}
+    }
+    Ok(())
 }
 
 /// Addresses and prefixes between blanks, commas and line ends.

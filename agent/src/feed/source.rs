@@ -88,7 +88,7 @@ pub enum Source {
     /// A list that does not change.
     Fixed(super::Entries),
     /// A text behind a URL.
-    Http(http::Text),
+    Http(Box<http::Text>),
     /// The decisions of a CrowdSec LAPI.
     Crowdsec(Box<crowdsec::Crowdsec>),
     /// A collection of a TAXII server.
@@ -112,7 +112,7 @@ impl Source {
                 let pack = super::pack::find(name);
                 Ok(Self::Fixed(pack.map(super::pack::Pack::entries).unwrap_or_default()))
             }
-            config::Source::Http(http) => Ok(Self::Http(http::Text::new(http, &feed.guards)?)),
+            config::Source::Http(http) => Ok(Self::Http(http::Text::new(http, &feed.guards)?.into())),
             config::Source::Crowdsec(lapi) => Ok(Self::Crowdsec(crowdsec::Crowdsec::new(lapi, feed)?.into())),
             config::Source::Taxii(taxii) => Ok(Self::Taxii(taxii::Taxii::new(taxii, feed)?.into())),
             config::Source::Misp(http) => Ok(Self::Misp(misp::Misp::new(http, feed)?.into())),
@@ -211,7 +211,7 @@ impl Source {
             Self::Taxii(taxii) => taxii.news().await,
             Self::Bgp(bgp) => bgp.news().await,
             Self::File(_) | Self::Fixed(_) | Self::Http(_) | Self::Crowdsec(_) | Self::Misp(_) => {
-                std::future::pending().await
+                std::future::pending::<()>().await;
             }
         }
     }

@@ -133,8 +133,8 @@ impl Store {
         let body = layout::Body::new(&meta, &saved.content)
             .map_err(|error| failed(&path, "cannot be written", &error))?;
         let header = body.header(saved.confirmed);
-        if self.written(&path).is_some_and(|written| written.same_body(&header)) {
-            return self.write_header(&path, &header);
+        if written(&path).is_some_and(|written| written.same_body(&header)) {
+            return write_header(&path, &header);
         }
         let unfinished = unfinished(&path);
         let write = || {
@@ -163,8 +163,8 @@ impl Store {
     /// [`StoreError`] where that cannot be written.
     pub fn confirm(&self, feed: &config::Feed, confirmed: SystemTime) -> Result<(), StoreError> {
         let path = self.path(&feed.name);
-        match self.written(&path).filter(|_| self.writes) {
-            Some(written) => self.write_header(&path, &written.at(confirmed)),
+        match written(&path).filter(|_| self.writes) {
+            Some(written) => write_header(&path, &written.at(confirmed)),
             None => Ok(()),
         }
     }
@@ -208,26 +208,26 @@ impl Store {
     fn path(&self, name: &str) -> PathBuf {
         self.directory.join(format!("{name}.list"))
     }
+}
 
-    /// Returns what the file says of itself, if it does.
-    fn written(&self, path: &Path) -> Option<Header> {
-        let mut bytes = [0; layout::HEADER];
-        let file = File::open(path).ok()?;
-        file.read_exact_at(&mut bytes, 0).ok()?;
-        let header = Header::decode(&bytes).ok()?;
-        (file.metadata().ok()?.len() == header.file_size()).then_some(header)
-    }
+/// Returns what the file says of itself, if it does.
+fn written(path: &Path) -> Option<Header> {
+    let mut bytes = [0; layout::HEADER];
+    let file = File::open(path).ok()?;
+    file.read_exact_at(&mut bytes, 0).ok()?;
+    let header = Header::decode(&bytes).ok()?;
+    (file.metadata().ok()?.len() == header.file_size()).then_some(header)
+}
 
-    /// Writes the head of a file in place. It is within one sector, so it is written or is not. It
-    /// may get lost with the host's power; the time is then the one before.
-    fn write_header(&self, path: &Path, header: &Header) -> Result<(), StoreError> {
-        let write = || {
-            let mut file = OpenOptions::new().write(true).open(path)?;
-            file.seek(SeekFrom::Start(0))?;
-            file.write_all(&header.encode())
-        };
-        write().map_err(|error| failed(path, "its time cannot be written", &error))
-    }
+/// Writes the head of a file in place. It is within one sector, so it is written or is not. It
+/// may get lost with the host's power; the time is then the one before.
+fn write_header(path: &Path, header: &Header) -> Result<(), StoreError> {
+    let write = || {
+        let mut file = OpenOptions::new().write(true).open(path)?;
+        file.seek(SeekFrom::Start(0))?;
+        file.write_all(&header.encode())
+    };
+    write().map_err(|error| failed(path, "its time cannot be written", &error))
 }
 
 /// Returns what a list depends on: one that was kept under other settings is not used.

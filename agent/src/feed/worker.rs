@@ -1,5 +1,8 @@
 //! One feed at work: asks its source, judges what it answers, keeps the last good list.
 
+/// When it wants attention.
+mod schedule;
+
 use std::{
     sync::Arc,
     time::{Duration, Instant, SystemTime},
@@ -23,17 +26,7 @@ use super::{
 use crate::config;
 
 /// The cause of a list that is no list at all.
-pub(super) const FORMAT: &str = "format";
-/// The longest wait after failures.
-const BACKOFF_MAX: Duration = Duration::from_hours(1);
-/// The wait after the first failure; it doubles with each that follows.
-const BACKOFF_MIN: Duration = Duration::from_secs(5);
-/// How long a start takes to ask all sources elsewhere.
-const FIRST_WAIT: Duration = Duration::from_secs(5);
-/// By what part a pause may become longer.
-const SPREAD: f64 = 0.2;
-/// How long a list that was found locally is not asked for again. Changes are told by a watch.
-const LOCAL_INTERVAL: Duration = Duration::from_mins(1);
+const FORMAT: &str = "format";
 /// How often a stream's entries are kept on disk.
 const SAVE_INTERVAL: Duration = Duration::from_mins(1);
 
@@ -213,13 +206,12 @@ impl Worker {
         self.retry_after = None;
         match fetched {
             Fetched::Unchanged => {
-                match &self.refused {
+                if let Some((refusal, _)) = &self.refused {
                     // What was refused stays refused, with the reason.
-                    Some((refusal, _)) => self.feed.state.refusal = Some(refusal.clone()),
-                    None => {
-                        self.confirm();
-                        self.note();
-                    }
+                    self.feed.state.refusal = Some(refusal.clone());
+                } else {
+                    self.confirm();
+                    self.note();
                 }
                 self.feed.state.reads.unchanged += 1;
                 false
@@ -253,13 +245,8 @@ impl Worker {
         self.settle(verdict, new)
     }
 
-    /// Long lists take a while, and others wait for this thread.
     fn parse(&self, text: &[u8]) -> Result<Parsed, String> {
-        let parse = || format::parse_with(&self.feed.config, text, &self.tables);
-        match Handle::try_current().map(|runtime| runtime.runtime_flavor()) {
-            Ok(RuntimeFlavor::MultiThread) => task::block_in_place(parse),
-            Ok(_) | Err(_) => parse(),
-        }
+        blocking(|| format::parse_with(&self.feed.config, text, &self.tables))
     }
 
     fn judge(&mut self, parsed: Parsed, validators: Validators) -> bool {
@@ -376,13 +363,6 @@ impl Worker {
         before != self.feed.listing.len()
     }
 
-    /// Returns how long the list stays in force if nobody confirms it; nothing: for ever.
-    fn lapses_in(&self) -> Option<Duration> {
-        let ttl = self.feed.config.ttl.filter(|_| !self.feed.state.expired)?;
-        let (at, age) = self.confirmed?;
-        Some(ttl.saturating_sub(age.saturating_add(at.elapsed())))
-    }
-
     /// Keeps the time of the confirmation, which costs nothing.
     fn note(&self) {
         let confirmed = self.feed.state.last_success.unwrap_or_else(SystemTime::now);
@@ -398,42 +378,17 @@ impl Worker {
         };
         let confirmed = self.feed.state.last_success.unwrap_or_else(SystemTime::now);
         let saved = Saved { confirmed, validators: self.validators.clone(), content };
-        if let Err(error) = self.store.save(&self.feed.config, &saved) {
+        if let Err(error) = blocking(|| self.store.save(&self.feed.config, &saved)) {
             tracing::error!(feed = %self.feed.config.name, %error,
                 "cannot keep the list on disk; it is in force, but a start without the source will not have it");
         }
     }
+}
 
-    /// Returns how long the source is left alone now. `spread` is a random number from 0 to 1, so that
-    /// feeds and hosts do not ask all at once; nobody asks before the interval has passed, nor before
-    /// the source wants it.
-    #[must_use]
-    pub fn pause(&self, spread: f64) -> Duration {
-        let interval = if self.is_local() { LOCAL_INTERVAL } else { self.feed.config.interval };
-        let pause = match self.failures {
-            0 => interval,
-            n => BACKOFF_MIN.saturating_mul(1 << n.min(16).saturating_sub(1)).min(BACKOFF_MAX).min(interval),
-        };
-        let fresh_for = self.source.as_ref().ok().and_then(Source::fresh_for);
-        let floor = self.retry_after.max(fresh_for).unwrap_or_default();
-        pause.max(floor).mul_f64(1.0 + SPREAD * spread)
-    }
-
-    /// Returns how long it is until something of it ends by itself.
-    #[must_use]
-    pub fn ends_in(&self, now: SystemTime) -> Option<Duration> {
-        let until = |time: SystemTime| time.duration_since(now).unwrap_or_default();
-        let end = self.ledger.as_ref().and_then(Ledger::next_end).map(until);
-        [end, self.lapses_in()].into_iter().flatten().min()
-    }
-
-    /// Returns how long a start waits before it asks a source elsewhere, so that a host does not ask
-    /// for all at once. A feed without any list does not wait.
-    #[must_use]
-    pub fn first_wait(&self, spread: f64) -> Duration {
-        match self.feed.state.last_success {
-            Some(_) => FIRST_WAIT.mul_f64(spread),
-            None => Duration::ZERO,
-        }
+/// Does what takes a while, as long lists do, without keeping others from this thread.
+fn blocking<T>(work: impl FnOnce() -> T) -> T {
+    match Handle::try_current().map(|runtime| runtime.runtime_flavor()) {
+        Ok(RuntimeFlavor::MultiThread) => task::block_in_place(work),
+        Ok(_) | Err(_) => work(),
     }
 }

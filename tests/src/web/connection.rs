@@ -1,6 +1,7 @@
 //! What comes over a connection, and what goes back: one request, one answer, and the end.
 
 use std::{
+    fmt::Write as _,
     io::{self, BufRead as _, BufReader, Read as _},
     net::{Shutdown, TcpStream},
     thread,
@@ -25,7 +26,7 @@ pub(super) fn serve(inner: &Inner, stream: &mut dyn Stream, raw: &TcpStream) -> 
     }
     let mut head = format!("HTTP/1.1 {} It\r\nConnection: close\r\n", answer.status);
     for (name, value) in &answer.headers {
-        head.push_str(&format!("{name}: {value}\r\n"));
+        _ = write!(head, "{name}: {value}\r\n");
     }
     match &answer.body {
         // A 304 has no body, and says nothing of its size.

@@ -1,7 +1,5 @@
 use serde::{Deserialize, Serialize};
 
-use super::Format;
-
 const COLUMN_MAX: i16 = 1000;
 const SKIP_MAX: usize = 10_000;
 const POINTERS_MAX: usize = 64;
@@ -152,7 +150,7 @@ impl From<&[&str]> for Words {
 }
 
 impl Words {
-    fn is_empty(&self) -> bool {
+    pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
@@ -282,98 +280,3 @@ fn one_subject(subjects: [bool; 3], what: &str) -> Result<(), String> {
 const fn is_zero(number: &usize) -> bool {
     *number == 0
 }
-
-/// Returns the format of a publisher as settings of a general one.
-pub(super) fn named(format: &Format) -> Option<Format> {
-    use Separator::{Any, Blank, Comma, Pipe, Tab};
-
-    let number = |number: i16| Some(Column::Number(number));
-    let name = |name: &str| Some(Column::Name(name.to_owned()));
-    let columns = |separator, address| Columns { separator: Some(separator), address, ..Columns::default() };
-    let only = |column, values: &[&str]| Some(Only { column, values: values.into() });
-    let key = |key: &str| Some(key.to_owned());
-    let json = |items: &[&str], address: &[&str]| Json {
-        items: items.into(),
-        address: address.into(),
-        ..Json::default()
-    };
-    Some(match format {
-        Format::Score => Format::Columns(Columns { score: number(2), ..columns(Any, number(1)) }),
-        Format::IpPort => Format::Csv(columns(Any, number(1))),
-        Format::SuricataIprep => {
-            Format::Columns(Columns { category: number(2), score: number(3), ..columns(Comma, number(1)) })
-        }
-        Format::Dshield => {
-            Format::Columns(Columns { end: number(2), score: number(4), ..columns(Tab, number(1)) })
-        }
-        // Counted from the end: names of autonomous systems have pipes in them.
-        Format::Dataplane => Format::Columns(Columns { category: number(-1), ..columns(Pipe, number(-3)) }),
-        Format::Turris => Format::Csv(Columns { category: number(2), ..columns(Comma, number(1)) }),
-        Format::FeodoCsv => {
-            Format::Csv(Columns { category: name("malware"), ..columns(Comma, name("dst_ip")) })
-        }
-        Format::FeodoJson => {
-            Format::Json(Json { category: key("malware"), ..json(&["/*"], &["ip_address"]) })
-        }
-        Format::Threatfox => Format::Csv(Columns {
-            score: name("confidence_level"),
-            category: name("malware_printable"),
-            only: only(Column::Name("ioc_type".to_owned()), &["ip:port"]),
-            ..columns(Comma, name("ioc_value"))
-        }),
-        Format::ZeekIntel => Format::Columns(Columns {
-            only: only(Column::Name("indicator_type".to_owned()), &["Intel::ADDR", "Intel::SUBNET"]),
-            ..columns(Tab, name("indicator"))
-        }),
-        Format::TorExitAddresses => Format::Columns(Columns {
-            only: only(Column::Number(1), &["ExitAddress"]),
-            ..columns(Blank, number(2))
-        }),
-        Format::SpamhausDrop => Format::JsonLines(json(&[], &["cidr"])),
-        Format::SpamhausAsndrop => {
-            Format::JsonLines(Json { asn: key("asn"), category: key("cc"), ..Json::default() })
-        }
-        Format::Abuseipdb => Format::Json(Json {
-            score: key("abuseConfidenceScore"),
-            category: key("countryCode"),
-            ..json(&["/data/*"], &["ipAddress"])
-        }),
-        Format::MispWarninglist => Format::Json(json(&["/list/*"], &[])),
-        Format::Aws => Format::Json(Json {
-            category: key("service"),
-            ..json(&["/prefixes/*", "/ipv6_prefixes/*"], &["ip_prefix", "ipv6_prefix"])
-        }),
-        Format::Google => Format::Json(Json {
-            category: key("scope"),
-            ..json(&["/prefixes/*"], &["ipv4Prefix", "ipv6Prefix"])
-        }),
-        Format::Github => Format::Json(json(GITHUB, &[])),
-        Format::Fastly => Format::Json(json(&["/addresses/*", "/ipv6_addresses/*"], &[])),
-        Format::AsnList => Format::Columns(Columns { asn: number(1), ..columns(Any, None) }),
-        Format::CountryList => Format::Columns(Columns { country: number(1), ..columns(Any, None) }),
-        Format::Plain
-        | Format::Words
-        | Format::Range
-        | Format::Columns(_)
-        | Format::Csv(_)
-        | Format::JsonLines(_)
-        | Format::Json(_) => return None,
-    })
-}
-
-/// Where `api.github.com/meta` has prefixes; its other arrays are keys and names.
-const GITHUB: &[&str] = &[
-    "/hooks/*",
-    "/web/*",
-    "/api/*",
-    "/git/*",
-    "/github_enterprise_importer/*",
-    "/packages/*",
-    "/pages/*",
-    "/importer/*",
-    "/actions/*",
-    "/actions_macos/*",
-    "/codespaces/*",
-    "/dependabot/*",
-    "/copilot/*",
-];

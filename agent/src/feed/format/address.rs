@@ -27,21 +27,22 @@ pub(super) fn prefix(word: &[u8]) -> Option<(Address, u8)> {
 
 /// Parses an address or a prefix, of which a port may follow: `192.0.2.1:443`, `[2001:db8::1]:443`.
 pub(super) fn prefix_or_port(word: &[u8]) -> Option<(Address, u8)> {
-    prefix(word).or_else(|| {
-        let address = match word.strip_prefix(b"[") {
-            Some(inside) => {
-                let end = memchr::memchr(b']', inside)?;
-                let port = inside.get(end + 1..)?;
-                (port.is_empty() || is_port(port.strip_prefix(b":")?)).then(|| inside.get(..end))?
-            }
-            // One colon: in front of a port. Several are an IPv6 address that is wrong.
-            None => {
-                let colon = memchr::memchr(b':', word)?;
-                is_port(word.get(colon + 1..)?).then(|| word.get(..colon))?
-            }
-        };
-        prefix(address?)
-    })
+    if let Some(inside) = word.strip_prefix(b"[") {
+        let end = memchr::memchr(b']', inside)?;
+        let port = inside.get(end + 1..)?;
+        let is_whole = port.is_empty() || is_port(port.strip_prefix(b":")?);
+        return is_whole.then(|| prefix(inside.get(..end)?)).flatten();
+    }
+    // In front of the first colon there is IPv4, or it is IPv6 without a port.
+    match memchr::memchr(b':', word).map(|colon| word.split_at(colon)) {
+        Some((address, [_, port @ ..]))
+            if is_port(port)
+                && let Some((bits, length)) = plain::parse_word(address) =>
+        {
+            Some((Address::V4(bits), length))
+        }
+        _ => prefix(word),
+    }
 }
 
 fn is_port(text: &[u8]) -> bool {

@@ -31,11 +31,7 @@ pub(super) fn document(json: &Json, text: &[u8], sink: &mut Sink<'_>) -> Result<
 }
 
 /// Parses JSON values, one a line. A line with `"type":"metadata"` declares how many there are.
-///
-/// # Errors
-/// None so far: lines that are no JSON are rejected one by one.
-#[expect(clippy::unnecessary_wraps, reason = "grammars have one signature")]
-pub(super) fn lines(json: &Json, text: &[u8], sink: &mut Sink<'_>) -> Result<(), String> {
+pub(super) fn lines(json: &Json, text: &[u8], sink: &mut Sink<'_>) {
     let whole: &[&[String]] = &[&[]];
     for (line, number) in lines::lines(text) {
         let line = line.trim_ascii();
@@ -52,7 +48,6 @@ pub(super) fn lines(json: &Json, text: &[u8], sink: &mut Sink<'_>) -> Result<(),
             break;
         }
     }
-    Ok(())
 }
 
 /// Returns the parts of a pointer (RFC 6901).
@@ -222,7 +217,7 @@ impl Walk<'_, '_> {
                 found.category = Some(field.texts().any(|text| self.sink.picks(text.as_bytes())));
             }
             if is_end {
-                found.end = field.texts().next().map(|text| text.into_owned());
+                found.end = field.texts().next().map(Cow::into_owned);
             }
             if is_name {
                 found.name = field;

@@ -36,19 +36,13 @@ pub(super) fn before<'a>(line: &'a [u8], bytes: &[u8]) -> &'a [u8] {
 /// How lines are taken apart.
 #[derive(Clone, Copy)]
 pub(super) struct Form {
-    separator: Separator,
-    quotes: bool,
+    /// What stands between cells.
+    pub(super) separator: Separator,
+    /// Cells may be in quotes.
+    pub(super) quotes: bool,
 }
 
 impl Form {
-    pub(super) fn of(columns: &Columns, separator: Separator, quotes: bool) -> Self {
-        Self { separator: columns.separator.unwrap_or(separator), quotes }
-    }
-
-    pub(super) const fn new(separator: Separator, quotes: bool) -> Self {
-        Self { separator, quotes }
-    }
-
     const fn separates(self, byte: u8) -> bool {
         match self.separator {
             Separator::Blank => matches!(byte, b' ' | b'\t'),
@@ -239,10 +233,15 @@ fn header(columns: &Columns, form: Form, line: &[u8], is_comment: bool) -> Resul
     if found.is_some() || is_comment || line.is_empty() {
         return Ok(found);
     }
-    let named = [Some(columns.subject().map(|(_, column)| column)), Some(columns.end.as_ref())];
-    let others =
-        [columns.score.as_ref(), columns.category.as_ref(), columns.only.as_ref().map(|only| &only.column)];
-    let missing = named.into_iter().flatten().chain(others).flatten().find_map(|column| match column {
+    let only = columns.only.as_ref().map(|only| &only.column);
+    let wanted = [
+        columns.subject().map(|(_, column)| column),
+        columns.end.as_ref(),
+        columns.score.as_ref(),
+        columns.category.as_ref(),
+        only,
+    ];
+    let missing = wanted.into_iter().flatten().find_map(|column| match column {
         Column::Name(name) if !cells.iter().any(|cell| cell.eq_ignore_ascii_case(name.as_bytes())) => {
             Some(name)
         }

@@ -16,17 +16,13 @@ pub(super) fn parse(text: &[u8], sink: &mut Sink<'_>) {
         if line.is_empty() || matches!(line.first(), Some(b'#' | b';')) {
             continue;
         }
-        match pair(line).or_else(|| named_pair(line)) {
-            Some((first, last)) => {
-                let record = Record { end: Some(last), ..Record::of(first) };
+        if let Some((first, last)) = pair(line).or_else(|| named_pair(line)) {
+            sink.take(number, &Record { end: Some(last), ..Record::of(first) }, line);
+        } else {
+            let record = Record::of(first_word(line));
+            // A header row.
+            if !is_first || record.is_sound() {
                 sink.take(number, &record, line);
-            }
-            None => {
-                let record = Record::of(first_word(line));
-                // A header row.
-                if !is_first || record.is_sound() {
-                    sink.take(number, &record, line);
-                }
             }
         }
         is_first = false;

@@ -47,9 +47,9 @@ pub(super) enum Key {
 impl Key {
     /// Parses `AS64500` or `64500`.
     pub(super) fn asn(word: &[u8]) -> Option<Self> {
-        let digits = match word {
-            [b'A' | b'a', b'S' | b's', digits @ ..] => digits,
-            digits => digits,
+        let digits = match word.get(..2) {
+            Some(start) if start.eq_ignore_ascii_case(b"as") => word.get(2..)?,
+            Some(_) | None => word,
         };
         let is_number = !digits.is_empty() && digits.iter().all(u8::is_ascii_digit);
         is_number.then(|| std::str::from_utf8(digits).ok()?.parse().ok().map(Self::Asn)).flatten()
@@ -137,7 +137,7 @@ fn read(path: &Path) -> Result<Table, String> {
 fn parse(text: &[u8]) -> Result<Table, (usize, String)> {
     super::whole::check_text(text).map_err(|message| (0, message))?;
     let text = text.strip_prefix(super::whole::BYTE_ORDER_MARK).unwrap_or(text);
-    let form = Form::new(Separator::Comma, true);
+    let form = Form { separator: Separator::Comma, quotes: true };
     let mut table = Table::default();
     let mut cells: Vec<&[u8]> = Vec::new();
     let mut is_first = true;

@@ -26,7 +26,7 @@ pub(super) fn check_text(text: &[u8]) -> Result<(), String> {
     }
     // UTF-16 without a mark: every other byte of ASCII is zero.
     let start = text.get(..64).unwrap_or(text);
-    let zeros = start.iter().filter(|byte| **byte == 0).count();
+    let zeros = memchr::memchr_iter(0, start).count();
     if zeros > 0 {
         let what = if zeros * 3 >= start.len() { "is UTF-16" } else { "is no text" };
         return Err(format!("{what}; publish UTF-8"));

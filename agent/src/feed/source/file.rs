@@ -153,7 +153,7 @@ mod tests {
         match file.fetch().unwrap() {
             Fetched::Text(text, _) => Some(String::from_utf8(text).unwrap()),
             Fetched::Unchanged => None,
-            other => panic!("{other:?}"),
+            other @ (Fetched::List(_) | Fetched::Ledger(..)) => panic!("{other:?}"),
         }
     }
 

@@ -13,8 +13,6 @@ mod target;
 mod transport;
 /// From what comes over the wire to a text.
 mod unpack;
-#[cfg(test)]
-mod tests;
 
 use std::{sync::Mutex, time::Duration};
 
@@ -36,7 +34,7 @@ const VALIDATOR_MAX: usize = 1024;
 /// A text behind a URL.
 #[derive(Debug)]
 pub struct Text {
-    client: Client,
+    client: Box<Client>,
     fresh_for: Option<Duration>,
 }
 
@@ -46,7 +44,7 @@ impl Text {
     /// # Errors
     /// [`FetchError`] where it can never be asked for.
     pub fn new(http: &config::Http, guards: &Guards) -> Result<Self, FetchError> {
-        Ok(Self { client: Client::new(http, guards)?, fresh_for: None })
+        Ok(Self { client: Box::new(Client::new(http, guards)?), fresh_for: None })
     }
 
     /// Asks for it, unless it is what `validators` say.

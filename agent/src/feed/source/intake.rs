@@ -53,13 +53,14 @@ impl Intake {
     pub(super) fn set(&mut self, id: impl Into<Arc<str>>, entry: Entry) -> bool {
         let id = id.into();
         self.take_back(&id);
-        let guards = self.guards;
-        let narrow = |prefix: &&IpNet| !is_too_wide(&guards, prefix);
-        let mut prefixes = entry.prefixes;
-        if !prefixes.iter().all(|prefix| narrow(&prefix)) {
-            prefixes = prefixes.iter().filter(narrow).copied().collect();
-            self.note(Arc::clone(&id), Left::TooWide);
-        }
+        let narrow = |prefix: &&IpNet| !is_too_wide(&self.guards, prefix);
+        let prefixes: Arc<[IpNet]> = if entry.prefixes.iter().all(|prefix| narrow(&prefix)) {
+            entry.prefixes
+        } else {
+            let rest = entry.prefixes.iter().filter(narrow).copied().collect();
+            self.note(id.clone(), Left::TooWide);
+            rest
+        };
         if prefixes.is_empty() {
             return self.ledger.remove(&id).is_some();
         }

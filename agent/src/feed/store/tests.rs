@@ -134,11 +134,11 @@ fn a_confirmation_writes_the_time_only() {
     store.save(&feed("a"), &saved()).unwrap();
     let path = directory.path().join("feeds/a.list");
     let inode = fs::metadata(&path).unwrap().ino();
-    let later = saved().confirmed + Duration::from_secs(60);
+    let later = saved().confirmed + Duration::from_mins(1);
     store.confirm(&feed("a"), later).unwrap();
     assert_eq!(store.load(&feed("a")).unwrap(), Some(Saved { confirmed: later, ..saved() }));
     // The same list saved again is a confirmation too.
-    let latest = later + Duration::from_secs(60);
+    let latest = later + Duration::from_mins(1);
     store.save(&feed("a"), &Saved { confirmed: latest, ..saved() }).unwrap();
     assert_eq!(store.load(&feed("a")).unwrap(), Some(Saved { confirmed: latest, ..saved() }));
     assert_eq!(fs::metadata(&path).unwrap().ino(), inode);

@@ -72,10 +72,8 @@ impl Secret {
             tracing::warn!(file = %path.display(), mode = format!("{:o}", mode & 0o777),
                 "others may read this secret; chmod 640 it");
         }
-        let secret = secret
-            .strip_suffix('\n')
-            .map(|secret| secret.strip_suffix('\r').unwrap_or(secret))
-            .unwrap_or(&secret);
+        let line = secret.strip_suffix('\n').unwrap_or(&secret);
+        let secret = line.strip_suffix('\r').unwrap_or(line);
         if secret.is_empty() {
             return Err(unusable(path, "is empty"));
         }

@@ -29,7 +29,7 @@ fn listing(decisions: &Decisions) -> Listing {
 fn rejected(decisions: &Decisions) -> crate::feed::Rejected {
     match decisions.fetched().unwrap() {
         Fetched::Ledger(_, rejected) => rejected,
-        other => panic!("{other:?}"),
+        other @ (Fetched::Unchanged | Fetched::Text(..) | Fetched::List(_)) => panic!("{other:?}"),
     }
 }
 
@@ -41,7 +41,7 @@ fn decisions_come_and_go() {
     assert!(apply(&mut decisions, text, true).changed);
     assert_eq!(listing(&decisions).entries.v4, [(0xc633_6407, 32)]);
     assert_eq!(listing(&decisions).throttled.v4, [(0xcb00_7100, 28)]);
-    assert_eq!(decisions.intake.ledger().next_end(), Some(now() + Duration::from_secs(600)));
+    assert_eq!(decisions.intake.ledger().next_end(), Some(now() + Duration::from_mins(10)));
     let nothing = Applied { changed: false, doubt: false };
     for text in [r#"{"deleted":null,"new":null}"#, r#"{"new":[]}"#, "{}", r#"{"deleted":[]}"#] {
         assert_eq!(apply(&mut decisions, text, false), nothing, "{text}");

@@ -1,0 +1,59 @@
+//! When a feed wants attention.
+
+use std::time::{Duration, SystemTime};
+
+use super::Worker;
+use crate::feed::{ledger::Ledger, source::Source};
+
+/// The longest wait after failures.
+const BACKOFF_MAX: Duration = Duration::from_hours(1);
+/// The wait after the first failure; it doubles with each that follows.
+const BACKOFF_MIN: Duration = Duration::from_secs(5);
+/// How long a start takes to ask all sources elsewhere.
+const FIRST_WAIT: Duration = Duration::from_secs(5);
+/// By what part a pause may become longer.
+const SPREAD: f64 = 0.2;
+/// How long a list that was found locally is not asked for again. Changes are told by a watch.
+const LOCAL_INTERVAL: Duration = Duration::from_mins(1);
+
+impl Worker {
+    /// Returns how long the list stays in force if nobody confirms it; nothing: for ever.
+    pub(super) fn lapses_in(&self) -> Option<Duration> {
+        let ttl = self.feed.config.ttl.filter(|_| !self.feed.state.expired)?;
+        let (at, age) = self.confirmed?;
+        Some(ttl.saturating_sub(age.saturating_add(at.elapsed())))
+    }
+
+    /// Returns how long the source is left alone now. `spread` is a random number from 0 to 1, so that
+    /// feeds and hosts do not ask all at once; nobody asks before the interval has passed, nor before
+    /// the source wants it.
+    #[must_use]
+    pub fn pause(&self, spread: f64) -> Duration {
+        let interval = if self.is_local() { LOCAL_INTERVAL } else { self.feed.config.interval };
+        let pause = match self.failures {
+            0 => interval,
+            n => BACKOFF_MIN.saturating_mul(1 << n.min(16).saturating_sub(1)).min(BACKOFF_MAX).min(interval),
+        };
+        let fresh_for = self.source.as_ref().ok().and_then(Source::fresh_for);
+        let floor = self.retry_after.max(fresh_for).unwrap_or_default();
+        pause.max(floor).mul_f64(1.0 + SPREAD * spread)
+    }
+
+    /// Returns how long it is until something of it ends by itself.
+    #[must_use]
+    pub fn ends_in(&self, now: SystemTime) -> Option<Duration> {
+        let until = |time: SystemTime| time.duration_since(now).unwrap_or_default();
+        let end = self.ledger.as_ref().and_then(Ledger::next_end).map(until);
+        [end, self.lapses_in()].into_iter().flatten().min()
+    }
+
+    /// Returns how long a start waits before it asks a source elsewhere, so that a host does not ask
+    /// for all at once. A feed without any list does not wait.
+    #[must_use]
+    pub fn first_wait(&self, spread: f64) -> Duration {
+        match self.feed.state.last_success {
+            Some(_) => FIRST_WAIT.mul_f64(spread),
+            None => Duration::ZERO,
+        }
+    }
+}
