@@ -6,7 +6,7 @@ use weir_tests::{
     web::{Answer, Body, Server},
 };
 
-use super::{Asked, started, wait_for_packets};
+use super::{Asked, PACKETS, started, wait_for_arrivals, wait_for_packets};
 
 fn feed(url: &str, key: &std::path::Path, more: &str) -> String {
     format!(
@@ -146,6 +146,19 @@ fn a_decision_becomes_a_dropped_packet() {
     // By its own clock, whatever the LAPI says.
     lapi.cscli(&["decisions", "add", "-i", &source.to_string(), "-d", "4s"]).unwrap();
     wait_for_packets(&pair, &agent, source, true);
+    wait_for_packets(&pair, &agent, source, false);
+}
+
+#[test]
+fn a_captcha_becomes_a_limit() {
+    let pair = Pair::new().unwrap();
+    let Some(lapi) = lapi("crowdsec::a_captcha_becomes_a_limit", &pair.server) else { return };
+    let source = Ipv4Addr::new(198, 51, 100, 7);
+    let agent = started(&pair, &real(&lapi, ""));
+    wait_for_arrivals(&pair, &agent, source, 443, |arrived| arrived == PACKETS);
+    lapi.cscli(&["decisions", "add", "-i", &source.to_string(), "-t", "captcha"]).unwrap();
+    wait_for_arrivals(&pair, &agent, source, 443, |arrived| arrived < PACKETS / 2);
+    // It is no ban: what no limit is about passes.
     wait_for_packets(&pair, &agent, source, false);
 }
 

@@ -12,6 +12,7 @@ mod misp;
 mod bgp;
 
 use std::{
+    net::{Ipv4Addr, Ipv6Addr},
     path::Path,
     thread,
     time::{Duration, Instant},
@@ -82,10 +83,10 @@ impl Asked {
             let v4 = entries
                 .v4
                 .iter()
-                .map(|(bits, length)| format!("{mark}{}/{length}", std::net::Ipv4Addr::from_bits(*bits)));
+                .map(|(bits, length)| format!("{mark}{}/{length}", Ipv4Addr::from_bits(*bits)));
             let v6 = entries.v6.iter().map(|(bits, length)| {
                 let bits = u128::from(bits.high) << 64 | u128::from(bits.low);
-                format!("{mark}{}/{length}", std::net::Ipv6Addr::from_bits(bits))
+                format!("{mark}{}/{length}", Ipv6Addr::from_bits(bits))
             });
             v4.chain(v6).collect::<Vec<_>>()
         };
@@ -108,23 +109,36 @@ impl Asked {
     }
 }
 
-/// Sends packets from a source until all of them are dropped, or none is.
-fn wait_for_packets(pair: &Pair, agent: &Agent, source: std::net::Ipv4Addr, dropped: bool) {
-    const PACKETS: usize = 20;
+/// Packets that are sent at once.
+const PACKETS: usize = 20;
+
+/// Sends packets from a source to a port until so many of them arrive.
+fn wait_for_arrivals(
+    pair: &Pair,
+    agent: &Agent,
+    source: Ipv4Addr,
+    port: u16,
+    is_right: impl Fn(usize) -> bool,
+) {
     let deadline = Instant::now() + patience::seconds(PATIENCE_SECONDS);
-    let frame = Frame::new().ipv4(source, Pair::SERVER.v4).udp(4000, 53).payload(b"weir").build();
+    let frame = Frame::new().ipv4(source, Pair::SERVER.v4).udp(4000, port).payload(b"weir").build();
     loop {
         let start = || Receiver::start(Pair::INTERFACE, |frame| Some(Sight::of(frame)?.source));
         let receiver = pair.server.run(start).unwrap();
         let wire = pair.client.run(|| Wire::open(Pair::INTERFACE)).unwrap();
         (0..PACKETS).for_each(|_| wire.send(&frame).unwrap());
         let arrived = receiver.stop().unwrap().packets(&source.into());
-        if arrived == if dropped { 0 } else { PACKETS } {
+        if is_right(arrived) {
             return;
         }
         assert!(Instant::now() < deadline, "{arrived} of {PACKETS} from {source} arrive\n{}", agent.log());
         thread::sleep(Duration::from_millis(100));
     }
+}
+
+/// Sends packets from a source until all of them are dropped, or none is.
+fn wait_for_packets(pair: &Pair, agent: &Agent, source: Ipv4Addr, dropped: bool) {
+    wait_for_arrivals(pair, agent, source, 53, |arrived| arrived == if dropped { 0 } else { PACKETS });
 }
 
 /// Starts an agent with this feed.

@@ -64,7 +64,7 @@ impl Intake {
         if prefixes.is_empty() {
             return self.ledger.remove(&id).is_some();
         }
-        self.ledger.set(id, Entry { prefixes, ..entry })
+        self.ledger.set(id, Entry { prefixes, throttled: entry.throttled, ends: entry.ends })
     }
 
     /// Leaves out what is named so, also if it was an entry before.
