@@ -49,7 +49,7 @@ fn configure(agent: &Agent, interfaces: &[(&str, &str)]) {
             "enforce: enforce
 interfaces: [{interfaces}]
 services: [{{name: https, ports: [443/udp]}}]
-feeds: [{{name: bad, path: {directory}/bad.netset, action: drop}}]
+feeds: [{{name: bad, path: {directory}/bad.netset, action: drop, guards: {{growth: 100}}}}]
 limits: [{{name: per-source, service: https, packets: {{rate: 1/s, burst: 600}}}}]
 listen: {{metrics: 127.0.0.1:9646}}
 tables: {{limiter: 8MiB}}
