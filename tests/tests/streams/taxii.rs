@@ -142,9 +142,10 @@ fn pages_that_lead_nowhere_are_told() {
     let second = indicator(2, EARLY, &address(2), "");
     let first = page(r#", "more": true"#).header("X-TAXII-Date-Added-Last", "2026-01-01T00:00:00.000001Z");
     server.handle(path, move |request| {
-        match request.path.contains("added_after=2026-01-01T00%3A00%3A00.000001Z") {
-            true => Answer::ok(format!(r#"{{"objects": [{second}]}}"#)),
-            false => first.clone(),
+        if request.path.contains("added_after=2026-01-01T00%3A00%3A00.000001Z") {
+            Answer::ok(format!(r#"{{"objects": [{second}]}}"#))
+        } else {
+            first.clone()
         }
     });
     let mut asked = Asked::new(&feed);
