@@ -98,6 +98,16 @@ neighbor {speaker} {{
         Ok(())
     }
 
+    /// Ends it without a word.
+    ///
+    /// # Errors
+    /// If it does not run.
+    pub fn kill(&mut self) -> Result<()> {
+        let mut process = self.process.take().context("it does not run")?;
+        process.signal(Signal::SIGKILL)?;
+        process.wait(patience::seconds(15)).map(drop)
+    }
+
     /// Returns the end of its log.
     #[must_use]
     pub fn log(&self) -> String {

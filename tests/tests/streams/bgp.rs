@@ -117,7 +117,7 @@ fn a_route_becomes_a_dropped_packet() {
     let words = std::iter::once(receive.get_program()).chain(receive.get_args());
     let words: Vec<_> = words.map(|word| word.to_str().unwrap()).collect();
     let command = format!("{}{}", variables.collect::<String>(), words.join(" "));
-    let Some(listener) = Exabgp::listen(&pair.server, &command).unwrap() else {
+    let Some(mut listener) = Exabgp::listen(&pair.server, &command).unwrap() else {
         peers::missing("bgp::a_route_becomes_a_dropped_packet", "exabgp");
         return;
     };
@@ -134,5 +134,10 @@ fn a_route_becomes_a_dropped_packet() {
     speaker.stop().unwrap();
     wait_for_packets(&pair, &agent, other, true);
     wait_for_packets(&pair, &agent, other, false);
-    drop(listener);
+    // The same where exabgp itself ends, and has no time to say so.
+    speaker.say(&routes, "").unwrap();
+    wait_for_packets(&pair, &agent, listed, true);
+    listener.kill().unwrap();
+    wait_for_packets(&pair, &agent, listed, true);
+    wait_for_packets(&pair, &agent, listed, false);
 }

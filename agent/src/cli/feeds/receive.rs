@@ -14,6 +14,7 @@ use super::super::CliError;
 use crate::{
     api::feeds::{Lines, Taken},
     client::{Client, ClientError},
+    feed::source::bgp::START,
     output,
 };
 
@@ -38,9 +39,13 @@ pub(super) fn receive(socket: &Path, name: &str) -> Result<(), CliError> {
         }
     });
     let path = format!("/v1/feeds/{name}/lines");
+    let start = Lines { lines: vec![START.to_owned()] };
+    deliver(socket, &path, &start)?;
     while let Some(batch) = next(&lines) {
         deliver(socket, &path, &batch)?;
     }
+    // exabgp has ended, perhaps without a word. Tried once: whoever comes next begins with the same.
+    _ = Client::connect(socket).and_then(|mut agent| agent.call::<Taken>(Method::POST, &path, Some(&start)));
     Ok(())
 }
 
