@@ -1,6 +1,6 @@
 //! Decisions, indicators and routes, from the servers that have them in the world: first what a source
 //! makes of them, then what the kernel drops.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot be set up has failed")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
 /// `CrowdSec`'s LAPI.
 mod crowdsec;
