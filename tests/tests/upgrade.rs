@@ -49,7 +49,7 @@ fn configure(agent: &Agent, interfaces: &[(&str, &str)]) {
             "enforce: enforce
 interfaces: [{interfaces}]
 services: [{{name: https, ports: [443/udp]}}]
-feeds: [{{name: bad, path: {directory}/bad.netset, action: drop, guards: {{growth: 100}}}}]
+feeds: [{{name: bad, path: {directory}/bad.netset, action: drop, guards: {{growth: 1000000}}}}]
 limits: [{{name: per-source, service: https, packets: {{rate: 1/s, burst: 600}}}}]
 listen: {{metrics: 127.0.0.1:9646}}
 tables: {{limiter: 8MiB}}
@@ -362,9 +362,9 @@ fn tables_that_cannot_grow_leave_the_policy_in_force() {
     let (pair, mut agent) = set_up(&[("eth0", "auto")]);
     agent.start().unwrap();
     let traffic = Traffic::start(&pair, &["eth0"], PER_SECOND).unwrap();
-    // Every second /21: 600,000 lines that take 4.8 million places.
-    let wide: String = (0..600_000u32).fold(String::new(), |mut list, n| {
-        _ = writeln!(list, "{}/21", std::net::Ipv4Addr::from(n << 12));
+    // Every second /25: 40,000 lines that take 5.1 million places.
+    let wide: String = (0..40_000u32).fold(String::new(), |mut list, n| {
+        _ = writeln!(list, "{}/25", std::net::Ipv4Addr::from(n << 8));
         list
     });
     let allowed = address_space(agent.id().unwrap()) + (160 << 20);
