@@ -39,6 +39,8 @@ use crate::{
     api::{Desk, Job, socket::Socket},
     config::{Config, Enforce},
     datapath::{Attached, Datapath, Pins, pins::Lock, watch::InterfaceWatch},
+    decision::source::Names,
+    escalate::Ladder,
     feed::{
         Feed,
         engine::{Engine, Prepared},
@@ -51,8 +53,12 @@ use crate::{
         generations::{InForce, Way},
         limits::{self, LimitNumbers},
     },
+    proxy::{
+        Sockets,
+        judge::{Judge, World},
+    },
     record::{FeedRecord, LimitRecord, Record, TableRecord, seconds},
-    rules::Rules,
+    rules::{Bulletin, Rules},
     telemetry::metrics::{Metrics, View},
 };
 
@@ -95,12 +101,13 @@ pub fn run(places: Places) -> Result<(), AppError> {
     // While there is one thread, and this is the only agent.
     let path = places.socket.as_ref().unwrap_or(&config.listen.control);
     let socket = Socket::bind(path).map_err(|error| AppError::Control { path: path.clone(), error })?;
+    let sockets = Sockets::bind(&config.l7.listen).map_err(AppError::Proxy)?;
     let runtime = runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()
         .map_err(system("start the runtime"))?;
-    let result = runtime.block_on(App::run(places, config, lock, socket));
+    let result = runtime.block_on(App::run(places, config, lock, socket, sockets));
     // What still blocks (a page in the making) must not keep the process.
     runtime.shutdown_timeout(DRAIN);
     result
@@ -134,10 +141,19 @@ struct App {
     /// The last attempt to write them has failed.
     rules_unsaved: bool,
     guard: Option<Guard>,
+    bulletin: Bulletin,
+    /// Decides about requests, once there is something to decide by.
+    judge: Option<Judge>,
 }
 
 impl App {
-    async fn run(places: Places, config: Config, lock: Lock, socket: Socket) -> Result<(), AppError> {
+    async fn run(
+        places: Places,
+        config: Config,
+        lock: Lock,
+        socket: Socket,
+        sockets: Sockets,
+    ) -> Result<(), AppError> {
         // Before anything in the kernel is touched: what can fail for lack of a port or a handle.
         let address = config.listen.metrics;
         let listener =
@@ -149,14 +165,27 @@ impl App {
         let (engine, updates) = Engine::new(Store::new(&places.state));
         let handle = engine.handle();
         let (mut app, view) = task::block_in_place(|| Self::start(places, config, lock, watch, engine))?;
-        let metrics = Arc::new(Metrics::new(app.datapath.counters()?, view));
-        metrics.rules.set(app.rules.counts());
+        let judge = Judge::new(&app.config, app.world(&view.record), Ladder).map_err(AppError::Metrics)?;
+        let l7 = judge.counts().registry.clone();
+        let metrics = Arc::new(Metrics::new(app.datapath.counters()?, view, l7));
+        app.judge = Some(judge.clone());
+        app.rules_changed(&metrics);
         let (stop, stopped) = watch::channel(());
         let (desk, jobs) = Desk::new();
         let mut tasks = app.spawn(&metrics, listener, stopped.clone())?;
+        let stop_serving = stopped.clone();
         tasks.spawn(async move {
-            if let Err(error) = socket.serve(desk, handle, stopped).await {
+            if let Err(error) = socket.serve(desk, handle, stop_serving).await {
                 tracing::error!(%error, "the control socket ended");
+            }
+        });
+        sockets.serve(&judge, &mut tasks, &stopped).map_err(AppError::Proxy)?;
+        let bulletin = app.bulletin.clone();
+        let mut stop_following = stopped.clone();
+        tasks.spawn(async move {
+            tokio::select! {
+                () = judge.follow(&bulletin) => {}
+                _ = stop_following.changed() => {}
             }
         });
         tell_systemd(&[NotifyState::Ready]);
@@ -209,6 +238,8 @@ impl App {
             rules,
             rules_unsaved: false,
             guard: None,
+            bulletin: Bulletin::default(),
+            judge: None,
         };
         if !known {
             // Numbers of an agent before are not known, so its counts cannot be attributed.
@@ -297,6 +328,9 @@ impl App {
         match self.try_put_in_force(started, attach) {
             Ok((view, way)) => {
                 self.report(&view, false, way);
+                if let Some(judge) = &self.judge {
+                    judge.set(&self.config, self.world(&view.record));
+                }
                 metrics.set(view);
                 true
             }
@@ -322,6 +356,12 @@ impl App {
         let view = self.view(&built, publication, started.elapsed());
         self.in_force = Some(built.published(publication));
         Ok((view, way))
+    }
+
+    /// Returns what decisions about requests are made by.
+    fn world(&self, record: &Record) -> World {
+        let names = Names::new(&record.classes, &record.limits);
+        World { memory: self.datapath.shared_memory(), names }
     }
 
     fn view(&self, built: &Built, publication: u64, took: Duration) -> View {

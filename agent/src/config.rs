@@ -9,6 +9,8 @@ mod error;
 mod feed;
 /// Grammars of lists.
 mod format;
+/// Decisions about requests.
+pub mod l7;
 mod raw;
 mod unit;
 mod validate;
@@ -24,6 +26,7 @@ pub use error::ConfigError;
 pub use feed::{Auth, Bgp, Consensus, Crowdsec, Feed, FeedAction, Guards, Http, Select, Source, Taxii};
 pub use format::{Column, Columns, Format, Grammar, Json, Only, Separator, Subject, Words};
 use ipnet::IpNet;
+pub use l7::L7;
 use serde::{Deserialize, Serialize};
 pub use unit::{Bytes, Lasts, Prefix, Rate};
 use weir_common::{
@@ -66,6 +69,8 @@ pub struct Config {
     pub tables: Tables,
     /// Events that one CPU may send in a second.
     pub events_per_second: u32,
+    /// Decisions about requests.
+    pub l7: L7,
 }
 
 /// Whether a rule drops, or only counts what it would drop.

@@ -30,6 +30,8 @@ mod slot;
 pub mod attach;
 /// Tells when interfaces come and go.
 pub mod watch;
+/// The kernel's memory, looked at and not touched.
+pub mod onlooker;
 /// Waits until no packet is judged by what was in force before.
 mod grace;
 /// Bans and manual rules.
@@ -43,6 +45,7 @@ use std::{
     collections::BTreeMap,
     io,
     path::PathBuf,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -202,6 +205,12 @@ impl Datapath {
         &self.loaded.memory
     }
 
+    /// Returns the maps as lines, for others to read. They are other maps once the tables have grown.
+    #[must_use]
+    pub fn shared_memory(&self) -> Arc<Mapped> {
+        Arc::clone(&self.loaded.memory)
+    }
+
     /// Puts a policy in force: writes the generation that is not, or what has changed there, then
     /// flips. Makes larger tables first where it outgrows those in force. Where it fails the old policy
     /// stays. Returns the number of the publication, to which the next change can be one, and how it
@@ -358,6 +367,7 @@ impl std::fmt::Debug for Datapath {
 /// Writes the generation that is not in force, and flips.
 fn publish(loaded: &mut Loaded, next: &Next<'_>) -> Result<(u64, Way)> {
     let Loaded { memory, generations, sizes, .. } = loaded;
+    let memory: &Mapped = memory;
     let generation = 1 - control::generation(memory);
     let way = generations.write(memory, generation, *sizes, random_seed()?, next)?;
     let line = memory.line(Map::Control, 0).ok_or(compile::CompileError::Memory)?;

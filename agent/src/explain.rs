@@ -4,7 +4,7 @@
 //! write is not written, so asking costs the source nothing.
 
 /// A packet to ask with.
-mod packet;
+pub(crate) mod packet;
 
 use std::{fmt::Write as _, net::IpAddr, path::Path};
 
@@ -15,17 +15,15 @@ use weir_common::{
     class::Action,
     control::{self, Global},
     counter::Outcome,
-    gcra::{self, Clock, Key},
+    gcra::{self, Key},
     limit::PROFILE_NAMES,
-    line::{Line, Memory, Word},
-    map::Map,
     overlay::{FOREVER, Rule, Sentence},
 };
 use weir_ebpf::{Case, judge};
 
 use crate::{
     config::Port,
-    datapath::{DatapathError, Pins, clock, memory::Mapped},
+    datapath::{DatapathError, Pins, memory::Mapped, onlooker::Onlooker},
     feed::store::Store,
     policy::Origin,
     record::{LimitRecord, Record},
@@ -113,37 +111,6 @@ pub enum ExplainError {
     NoPolicy,
 }
 
-/// The kernel's memory, in which nothing is written.
-struct Onlooker<'m> {
-    memory: &'m Mapped,
-    now: u64,
-}
-
-impl Memory for Onlooker<'_> {
-    fn line(&self, map: Map, index: u32) -> Option<&Line> {
-        self.memory.line(map, index)
-    }
-
-    /// As if it were written.
-    fn compare_exchange(&self, _word: &Word, current: u64, _new: u64) -> u64 {
-        current
-    }
-}
-
-impl Clock for Onlooker<'_> {
-    fn coarse(&self) -> u64 {
-        self.now
-    }
-
-    fn precise(&self) -> u64 {
-        self.now
-    }
-
-    fn dither(&self) -> u32 {
-        0
-    }
-}
-
 /// Explains what the kernel does with a packet from `address` to `port`; without one, to a port
 /// that belongs to no service.
 ///
@@ -162,7 +129,7 @@ pub fn explain(
     let record = Record::load(state);
     let global = Global::load(&memory).ok_or(ExplainError::NoPolicy)?;
     control::Policy::load(&memory, control::generation(&memory)).ok_or(ExplainError::NoPolicy)?;
-    let world = Onlooker { memory: &memory, now: clock::now_us(&memory) };
+    let world = Onlooker::new(&memory);
     let source = Address::from(address);
     let mut case = Case::OPEN;
     judge(&world, &packet::from(source, port).as_slice(), &mut case);
@@ -226,7 +193,7 @@ fn found(rule: Rule, now: u64) -> RuleFound {
     }
 }
 
-fn bucket(world: &Onlooker<'_>, global: &Global, case: &Case, limit: &LimitRecord) -> Bucket {
+fn bucket(world: &Onlooker<'_, Mapped>, global: &Global, case: &Case, limit: &LimitRecord) -> Bucket {
     let key = Key::new(global, case.packet.source, limit.number, limit.scope());
     let pace = limit.paces.get(usize::from(case.listing.profile)).unwrap_or(&limit.paces[0]);
     #[expect(clippy::cast_precision_loss, reason = "at most 71 minutes in µs")]

@@ -26,6 +26,12 @@ pub mod record;
 pub mod rules;
 /// The control API: HTTP and JSON on a Unix socket.
 pub mod api;
+/// What becomes of a request. Pure.
+pub mod decision;
+/// Decisions for the companion proxies, each in its own protocol.
+pub mod proxy;
+/// Offences of sources, and what they lead to.
+pub mod escalate;
 /// The agent as a whole: builds the parts, and runs them until it is told to stop.
 pub mod app;
 /// Logs and metrics.

@@ -9,6 +9,8 @@
 mod rule;
 /// The book on disk.
 mod file;
+/// The book for those who pass it on.
+pub mod bulletin;
 
 use std::{
     collections::BTreeMap,
@@ -22,8 +24,9 @@ use ipnet::IpNet;
 use weir_common::line::Memory;
 
 use crate::datapath::rules::{self as kernel, End, Order, RuleError};
+pub use bulletin::Bulletin;
 use file::{Loaded, Saved};
-pub use rule::{Action, Profile, Rule, Wanted};
+pub use rule::{Action, Author, Profile, Rule, Wanted};
 
 /// The book.
 #[derive(Debug)]
@@ -79,7 +82,7 @@ impl Rules {
     /// Makes the kernel enforce what the book says: lifts the rest and puts back what is missing.
     pub fn reconcile(&mut self, memory: &impl Memory) {
         if !self.strangers {
-            match kernel::retain(memory, self.entries.keys().copied()) {
+            match kernel::retain(memory, self.in_kernel()) {
                 Ok(0) => {}
                 Ok(lifted) => {
                     tracing::warn!(lifted, "lifted rules of which the state directory knows nothing");
@@ -137,6 +140,10 @@ impl Rules {
         lasts: Option<Duration>,
         now: SystemTime,
     ) -> Result<(), RuleError> {
+        if rule.proxy_only {
+            // It takes the place of the one that the kernel may have.
+            return kernel::lift(memory, rule.prefix).map(drop);
+        }
         let result = kernel::set(memory, rule.prefix, rule.order(lasts));
         if matches!(result, Err(RuleError::Lengths)) && self.forget(memory, now) > 0 {
             return kernel::set(memory, rule.prefix, rule.order(lasts));
@@ -169,11 +176,10 @@ impl Rules {
     pub fn lift(&mut self, memory: &impl Memory, prefix: IpNet) -> Result<bool, RuleError> {
         let prefix = canonical(prefix);
         let had = kernel::lift(memory, prefix)?;
-        if self.entries.remove(&prefix).is_some() {
-            self.unsaved = true;
-        }
+        let known = self.entries.remove(&prefix).is_some();
+        self.unsaved |= known;
         self.give_back_lengths(memory);
-        Ok(had)
+        Ok(had || known)
     }
 
     /// Forgets rules that have ended, on whichever of the two clocks. Returns how many.
@@ -191,7 +197,7 @@ impl Rules {
             }
             self.entries.remove(prefix);
         }
-        if self.strangers && kernel::count(memory) == self.entries.len() {
+        if self.strangers && kernel::count(memory) == self.in_kernel().count() {
             tracing::info!("the last rule that no file knew has ended");
             self.strangers = false;
             self.unsaved = true;
@@ -206,8 +212,12 @@ impl Rules {
     fn give_back_lengths(&self, memory: &impl Memory) {
         // Those of strangers are not known.
         if !self.strangers {
-            kernel::give_back_lengths(memory, self.entries.keys().copied());
+            kernel::give_back_lengths(memory, self.in_kernel());
         }
+    }
+
+    fn in_kernel(&self) -> impl Iterator<Item = IpNet> {
+        self.entries.iter().filter(|(_, entry)| !entry.rule.proxy_only).map(|(prefix, _)| *prefix)
     }
 
     /// Writes the book, where it has changed.
@@ -255,7 +265,7 @@ impl Rules {
 /// Puts a rule back that the kernel does not have. The end of one that it has stays.
 fn enforce(memory: &impl Memory, prefix: IpNet, entry: &mut Entry) -> Result<(), RuleError> {
     let lasts = entry.end.left(memory);
-    if lasts == Some(Duration::ZERO) {
+    if lasts == Some(Duration::ZERO) || entry.rule.proxy_only {
         return Ok(());
     }
     let wanted = entry.rule.order(lasts);

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use super::{Answer, Ask, Desk, Problem, page, peer::Peer, read};
 use crate::{
     config::{Lasts, Prefix},
-    rules::{Action, Profile, Rule, Wanted, canonical},
+    rules::{Action, Author, Profile, Rule, Wanted, canonical},
 };
 
 /// Rules in one request.
@@ -219,7 +219,8 @@ impl Order {
             let problem = Problem::bad(&format!("{at}note"), "", "the note is too long, or more than a line");
             return Err(problem.mend(format!("write at most {NOTE_MAX} characters")));
         }
-        Ok(Wanted { prefix, action, profile: profile.unwrap_or_default(), shadow, lasts, note })
+        let profile = profile.unwrap_or_default();
+        Ok(Wanted { prefix, action, profile, shadow, lasts, note, by: Author::Operator, proxy_only: false })
     }
 }
 

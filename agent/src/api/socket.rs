@@ -71,13 +71,20 @@ impl Socket {
         Ok(Self { listener: Some(listener), path: path.to_owned(), inode: fs::metadata(path)?.ino() })
     }
 
+    /// Returns the listener. The socket is still removed when this is dropped.
+    ///
+    /// # Errors
+    /// If it has been taken before.
+    pub fn take(&mut self) -> io::Result<StdListener> {
+        self.listener.take().ok_or_else(|| io::Error::other("the socket is in use"))
+    }
+
     /// Serves the API until `stopped`.
     ///
     /// # Errors
     /// If the socket cannot be listened on.
     pub async fn serve(mut self, desk: Desk, feeds: Handle, stopped: watch::Receiver<()>) -> io::Result<()> {
-        let Some(listener) = self.listener.take() else { return Ok(()) };
-        let listener = UnixListener::from_std(listener)?;
+        let listener = UnixListener::from_std(self.take()?)?;
         let router = router(desk, feeds);
         let places = Arc::new(Semaphore::new(CONNECTIONS));
         let mut connections = JoinSet::new();

@@ -13,7 +13,8 @@ use crate::{
         List, Origin, Policy,
         protect::{met, untouchable},
     },
-    rules::{Action, Rule, Wanted},
+    record::seconds,
+    rules::{Action, Author, Rule, Wanted},
     telemetry::metrics::{Change, ChangeOutcome as Outcome, Metrics},
 };
 
@@ -62,7 +63,13 @@ impl App {
             answer.warnings.extend(unsaved.clone());
             _ = reply.send(Ok(answer));
         }
+        self.rules_changed(metrics);
+    }
+
+    /// Tells who passes rules on.
+    pub(super) fn rules_changed(&self, metrics: &Metrics) {
         metrics.rules.set(self.rules.counts());
+        self.bulletin.post(self.rules.iter(self.datapath.memory(), SystemTime::now()));
     }
 
     fn serve_one(&mut self, metrics: &Metrics, ask: Ask) -> Result<(Option<Change>, Answer), Problem> {
@@ -95,7 +102,9 @@ impl App {
         }
     }
 
-    fn set_rules(&mut self, wanted: Vec<Wanted>) -> Result<Vec<Rule>, Problem> {
+    fn set_rules(&mut self, mut wanted: Vec<Wanted>) -> Result<Vec<Rule>, Problem> {
+        let (memory, now) = (self.datapath.memory(), SystemTime::now());
+        wanted.retain(|wanted| !stands(self.rules.iter(memory, now), wanted));
         for wanted in wanted.iter().filter(|wanted| wanted.action != Action::Allow) {
             if let Some((origin, entry)) = met(wanted.prefix, self.guard().iter()) {
                 return Err(conflict(wanted.prefix, entry, &origin.to_string(), &way_out(&origin)));
@@ -130,7 +139,7 @@ impl App {
     pub(super) fn sweep(&mut self, metrics: &Metrics) {
         self.rules.forget(self.datapath.memory(), SystemTime::now());
         _ = self.save_rules();
-        metrics.rules.set(self.rules.counts());
+        self.rules_changed(metrics);
     }
 
     /// Returns the warning for whoever has changed something, where the book cannot be written.
@@ -148,6 +157,21 @@ impl App {
         let why = result.err()?;
         Some(format!("in force, but it will not survive a reboot: {}: {why}", self.places.state.display()))
     }
+}
+
+/// Returns true where a rule stands against one that nobody has asked for in person: what an operator
+/// has decided about the prefix, or allowed around it, and a ban that lasts longer.
+fn stands<'r>(mut rules: impl Iterator<Item = &'r Rule>, wanted: &Wanted) -> bool {
+    if wanted.by == Author::Operator {
+        return false;
+    }
+    let until = wanted.lasts.map(|lasts| seconds(SystemTime::now() + lasts));
+    rules.any(|rule| {
+        let operator = rule.by == Author::Operator;
+        let lasts = rule.until.is_none_or(|end| until.is_some_and(|until| end > until));
+        rule.prefix == wanted.prefix && (operator || rule.action == Action::Ban && lasts && !rule.shadow)
+            || operator && rule.action == Action::Allow && rule.prefix.contains(&wanted.prefix)
+    })
 }
 
 fn way_out(origin: &Origin) -> String {
@@ -169,4 +193,55 @@ fn refused(error: RuleError) -> Problem {
         RuleError::Memory => StatusCode::INTERNAL_SERVER_ERROR,
     };
     Problem::new(status, error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rules::Profile;
+
+    fn wanted(prefix: &str, by: Author, lasts: Option<u64>) -> Wanted {
+        Wanted {
+            prefix: prefix.parse().unwrap(),
+            action: Action::Ban,
+            profile: Profile::default(),
+            shadow: false,
+            lasts: lasts.map(Duration::from_secs),
+            note: String::new(),
+            by,
+            proxy_only: false,
+        }
+    }
+
+    #[test]
+    fn what_an_operator_has_decided_stands() {
+        let rule = |prefix: &str, action, by, until| Rule {
+            prefix: prefix.parse().unwrap(),
+            action,
+            profile: None,
+            shadow: false,
+            since: 0,
+            until,
+            note: String::new(),
+            by,
+            proxy_only: false,
+        };
+        let far = Some(seconds(SystemTime::now()) + 3600);
+        let rules = [
+            rule("192.0.2.0/24", Action::Allow, Author::Operator, None),
+            rule("198.51.100.7/32", Action::Throttle, Author::Operator, None),
+            rule("203.0.113.1/32", Action::Ban, Author::Escalation, far),
+        ];
+        for (wanted, expected) in [
+            (wanted("192.0.2.7/32", Author::Escalation, Some(60)), true),
+            (wanted("192.0.2.7/32", Author::Operator, Some(60)), false),
+            (wanted("198.51.100.7/32", Author::Escalation, Some(60)), true),
+            (wanted("198.51.100.8/32", Author::Escalation, Some(60)), false),
+            (wanted("203.0.113.1/32", Author::Fleet("b".to_owned()), Some(60)), true),
+            (wanted("203.0.113.1/32", Author::Escalation, Some(7200)), false),
+            (wanted("203.0.113.1/32", Author::Fleet("b".to_owned()), None), false),
+        ] {
+            assert_eq!(stands(rules.iter(), &wanted), expected, "{wanted:?}");
+        }
+    }
 }

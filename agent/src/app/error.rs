@@ -30,6 +30,12 @@ pub enum AppError {
         /// Why not.
         error: io::Error,
     },
+    /// A socket for proxies cannot be made.
+    #[error("l7.listen: {0}")]
+    Proxy(io::Error),
+    /// A metric is not well formed.
+    #[error(transparent)]
+    Metrics(prometheus::Error),
     /// The operating system refuses something that every start needs.
     #[error("{what}: {error}")]
     System {

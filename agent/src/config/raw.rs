@@ -6,7 +6,7 @@ pub(super) mod feed;
 use serde::Deserialize;
 use serde_saphyr::Spanned;
 
-use super::{Enforce, Mode};
+use super::{Enforce, Mode, l7};
 
 /// Text with the place where it stands, to be parsed and judged later.
 pub(super) type Text = Spanned<String>;
@@ -41,6 +41,8 @@ pub(super) struct Config {
     pub(super) tables: Tables,
     #[serde(default)]
     pub(super) events: Events,
+    #[serde(default)]
+    pub(super) l7: l7::Raw,
 }
 
 #[derive(Debug, Deserialize)]

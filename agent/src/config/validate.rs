@@ -1,7 +1,7 @@
 //! From the shape of the file to what it means. Finds all problems, not just the first.
 
 /// Problems, and what every part of the file is made of.
-mod check;
+pub(super) mod check;
 /// Feeds.
 mod feeds;
 /// Limits.
@@ -20,13 +20,14 @@ use weir_common::{control::Malformed, counter::INTERFACES, limit, map::Sizes};
 use super::{
     Bytes, Config, Interface, Listen, Management, Port, Protocol, Service, Tables,
     error::Problem,
+    l7,
     raw::{self, Text},
 };
 use check::Check;
 
 const CONTROL: &str = "/run/weir/weir.sock";
 /// `sun_path` of unix(7), with the zero behind it.
-const CONTROL_BYTES_MAX: usize = 107;
+pub(super) const SOCKET_PATH_BYTES_MAX: usize = 107;
 const METRICS: &str = "127.0.0.1:9646";
 const EVENTS_PER_SECOND: u32 = 32;
 const EVENTS_PER_SECOND_MAX: u32 = 100_000;
@@ -48,6 +49,7 @@ pub(super) fn validate(raw: raw::Config) -> Result<Config, Vec<Problem>> {
     let listen = listen(&mut check, raw.listen);
     let tables = tables(&mut check, &raw.tables);
     let events_per_second = events(&mut check, &raw.events);
+    let l7 = l7::validate(&mut check, raw.l7);
     if !check.problems.is_empty() {
         return Err(check.problems);
     }
@@ -69,6 +71,7 @@ pub(super) fn validate(raw: raw::Config) -> Result<Config, Vec<Problem>> {
         listen,
         tables,
         events_per_second,
+        l7,
     })
 }
 
@@ -202,8 +205,8 @@ fn control(check: &mut Check, text: Text) -> PathBuf {
     let path = &text.value;
     let problem = if !path.starts_with('/') {
         Some("is not absolute; write the whole path, from /".to_owned())
-    } else if path.len() > CONTROL_BYTES_MAX {
-        Some(format!("has {} bytes; the path of a socket has at most {CONTROL_BYTES_MAX}", path.len()))
+    } else if path.len() > SOCKET_PATH_BYTES_MAX {
+        Some(format!("has {} bytes; the path of a socket has at most {SOCKET_PATH_BYTES_MAX}", path.len()))
     } else {
         None
     };

@@ -4,7 +4,7 @@
 //! New maps, and all that stay, are pinned in a directory beside the one in force. Once everything is
 //! loaded, that takes the other's place: where something fails before, nothing has changed.
 
-use std::{error::Error, fs, path::Path};
+use std::{error::Error, fs, path::Path, sync::Arc};
 
 use aya::{
     EbpfLoader, VerifierLogLevel, include_bytes_aligned,
@@ -37,7 +37,7 @@ const OTHER_MAPS: [(&str, usize, u32); 6] = [
 /// Both programs over their maps. Not pinned in the place of those before until [`Self::commit`].
 pub(super) struct Loaded {
     pub(super) ebpf: aya::Ebpf,
-    pub(super) memory: Mapped,
+    pub(super) memory: Arc<Mapped>,
     /// What this agent has written there.
     pub(super) generations: Generations,
     pub(super) sizes: Sizes,
@@ -98,6 +98,7 @@ fn load(
     let limiter_bits = sizes.limiter_bits;
     let global = Global { abi: ABI_VERSION, tick, clock_offset, limiter_bits, seed, events_per_second };
     global.store(control_line(&memory, 0)?);
+    let memory = Arc::new(memory);
     Ok(Loaded { ebpf, memory, generations: Generations::default(), sizes, adopted, no_tcx })
 }
 

@@ -14,7 +14,7 @@ const TRANSPORT: u8 = 20;
 
 /// Returns a frame from `source` as an established connection sends it: Ethernet, IP (RFC 791, RFC
 /// 8200) and TCP or UDP to `port`, port 0 without one.
-pub(super) fn from(source: Address, port: Option<Port>) -> Vec<u8> {
+pub(crate) fn from(source: Address, port: Option<Port>) -> Vec<u8> {
     let (protocol, number) = match port {
         Some(Port { number, protocol: Protocol::Udp }) => (UDP, number),
         Some(Port { number, protocol: Protocol::Tcp }) => (TCP, number),

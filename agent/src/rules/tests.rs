@@ -30,6 +30,8 @@ fn ban(prefix: &str, lasts: Option<u64>) -> Wanted {
         shadow: false,
         lasts: lasts.map(Duration::from_secs),
         note: "why".to_owned(),
+        by: Author::Operator,
+        proxy_only: false,
     }
 }
 

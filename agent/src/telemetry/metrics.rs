@@ -27,6 +27,8 @@ pub use rules::{Change, Outcome as ChangeOutcome, RuleCounts};
 pub struct Metrics {
     counters: Counters,
     view: Mutex<View>,
+    /// What is counted of decisions about requests.
+    l7: Registry,
     /// Bans and manual rules.
     pub rules: RuleCounts,
     /// Events that arrived.
@@ -62,12 +64,13 @@ pub enum MetricsError {
 }
 
 impl Metrics {
-    /// Returns the metrics of `view`.
+    /// Returns the metrics of `view`, and those of a registry.
     #[must_use]
-    pub fn new(counters: Counters, view: View) -> Self {
+    pub fn new(counters: Counters, view: View, l7: Registry) -> Self {
         Self {
             counters,
             view: Mutex::new(view),
+            l7,
             rules: RuleCounts::default(),
             events: AtomicU64::new(0),
             reloads_ok: AtomicU64::new(0),
@@ -99,7 +102,9 @@ impl Metrics {
         page.rules(&self.rules)?;
         page.events(self.counters.tally()?, self.events.load(Relaxed))?;
         let mut text = Vec::new();
-        TextEncoder::new().encode(&page.registry.gather(), &mut text)?;
+        let encoder = TextEncoder::new();
+        encoder.encode(&page.registry.gather(), &mut text)?;
+        encoder.encode(&self.l7.gather(), &mut text)?;
         Ok(text)
     }
 }

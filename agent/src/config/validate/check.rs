@@ -9,12 +9,12 @@ const NAME_MAX: usize = 64;
 
 /// Collects problems.
 #[derive(Default)]
-pub(super) struct Check {
-    pub(super) problems: Vec<Problem>,
+pub(in crate::config) struct Check {
+    pub(in crate::config) problems: Vec<Problem>,
 }
 
 impl Check {
-    pub(super) fn problem(&mut self, at: Location, field: &str, message: impl Into<String>) {
+    pub(in crate::config) fn problem(&mut self, at: Location, field: &str, message: impl Into<String>) {
         self.problems.push(Problem {
             line: at.line(),
             column: at.column(),
@@ -23,7 +23,11 @@ impl Check {
         });
     }
 
-    pub(super) fn parse<T: FromStr<Err: Display>>(&mut self, field: &str, text: &Text) -> Option<T> {
+    pub(in crate::config) fn parse<T: FromStr<Err: Display>>(
+        &mut self,
+        field: &str,
+        text: &Text,
+    ) -> Option<T> {
         match text.value.trim().parse() {
             Ok(value) => Some(value),
             Err(error) => {
@@ -34,7 +38,7 @@ impl Check {
     }
 
     /// A name that metrics can carry, used once.
-    pub(super) fn name(&mut self, field: &str, text: &Text, seen: &mut HashSet<String>) -> String {
+    pub(in crate::config) fn name(&mut self, field: &str, text: &Text, seen: &mut HashSet<String>) -> String {
         let name = &text.value;
         let valid = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
         if name.is_empty() || name.len() > NAME_MAX || !name.chars().all(valid) {
@@ -50,7 +54,7 @@ impl Check {
         self.parse(field, text).map(|Prefix(prefix)| prefix)
     }
 
-    pub(super) fn prefixes(&mut self, field: &str, texts: &[Text]) -> Vec<IpNet> {
+    pub(in crate::config) fn prefixes(&mut self, field: &str, texts: &[Text]) -> Vec<IpNet> {
         let prefix = |(i, text)| self.prefix(&format!("{field}[{i}]"), text);
         texts.iter().enumerate().filter_map(prefix).collect()
     }

@@ -1,0 +1,84 @@
+use std::{
+    fmt,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    str::FromStr,
+};
+
+use serde::Deserialize;
+
+use crate::config::{
+    raw::Text,
+    validate::{SOCKET_PATH_BYTES_MAX, check::Check},
+};
+
+/// Where proxies ask. Nothing is listened on that is not named.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Listen {
+    /// Envoy: ext_authz, rate limits and access logs, over gRPC.
+    pub grpc: Vec<Endpoint>,
+    /// nginx, Traefik, Caddy: `/v1/auth`, over HTTP/1.1.
+    pub http: Vec<Endpoint>,
+    /// HAProxy: SPOP.
+    pub spop: Vec<Endpoint>,
+    /// Bouncers of CrowdSec: its local API.
+    pub lapi: Vec<Endpoint>,
+}
+
+/// Where somebody listens.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum Endpoint {
+    /// A Unix socket.
+    Unix(PathBuf),
+    /// An address and a port.
+    Tcp(SocketAddr),
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unix(path) => write!(f, "unix:{}", path.display()),
+            Self::Tcp(address) => address.fmt(f),
+        }
+    }
+}
+
+impl FromStr for Endpoint {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if let Some(path) = text.strip_prefix("unix:") {
+            return if !Path::new(path).is_absolute() {
+                Err("the path is not absolute; write it whole, like unix:/run/weir/l7.sock".to_owned())
+            } else if path.len() > SOCKET_PATH_BYTES_MAX {
+                Err(format!("the path of a socket has at most {SOCKET_PATH_BYTES_MAX} bytes"))
+            } else {
+                Ok(Self::Unix(path.into()))
+            };
+        }
+        let form = "write an address and a port, like 127.0.0.1:9650, or unix: and a path";
+        text.parse().map(Self::Tcp).map_err(|_| form.to_owned())
+    }
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Raw {
+    grpc: Vec<Text>,
+    http: Vec<Text>,
+    spop: Vec<Text>,
+    lapi: Vec<Text>,
+}
+
+pub(super) fn validate(check: &mut Check, raw: Raw) -> Listen {
+    let mut endpoints = |field: &str, texts: Vec<Text>| {
+        let endpoint = |(i, text): (usize, &Text)| check.parse(&format!("l7.listen.{field}[{i}]"), text);
+        texts.iter().enumerate().filter_map(endpoint).collect()
+    };
+    Listen {
+        grpc: endpoints("grpc", raw.grpc),
+        http: endpoints("http", raw.http),
+        spop: endpoints("spop", raw.spop),
+        lapi: endpoints("lapi", raw.lapi),
+    }
+}

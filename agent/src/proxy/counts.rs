@@ -1,0 +1,59 @@
+use std::time::Duration;
+
+use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, Opts, Registry};
+
+use super::Surface;
+use crate::decision::Decision;
+
+/// Bounds in seconds: decisions take microseconds, and a proxy waits for some milliseconds.
+const BOUNDS: [f64; 10] = [25e-6, 50e-6, 100e-6, 200e-6, 300e-6, 500e-6, 1e-3, 5e-3, 20e-3, 100e-3];
+
+/// What is counted of decisions.
+#[derive(Clone, Debug)]
+pub struct Counts {
+    /// Where every surface adds what it counts besides.
+    pub registry: Registry,
+    decisions: IntCounterVec,
+    would: IntCounterVec,
+    seconds: HistogramVec,
+}
+
+impl Counts {
+    /// Returns counts of nothing.
+    ///
+    /// # Errors
+    /// If two metrics have one name.
+    pub fn new() -> prometheus::Result<Self> {
+        let registry = Registry::new();
+        let decisions = IntCounterVec::new(
+            Opts::new("weir_l7_decisions_total", "Requests that a proxy has asked about."),
+            &["surface", "verdict", "reason"],
+        )?;
+        let would = IntCounterVec::new(
+            Opts::new(
+                "weir_l7_would_total",
+                "Requests that passed in shadow mode, by what they would have got.",
+            ),
+            &["surface", "verdict", "reason"],
+        )?;
+        let seconds = HistogramVec::new(
+            HistogramOpts::new("weir_l7_decision_seconds", "From the question of a proxy to the decision.")
+                .buckets(BOUNDS.to_vec()),
+            &["surface"],
+        )?;
+        registry.register(Box::new(decisions.clone()))?;
+        registry.register(Box::new(would.clone()))?;
+        registry.register(Box::new(seconds.clone()))?;
+        Ok(Self { registry, decisions, would, seconds })
+    }
+
+    /// Counts a decision.
+    pub fn decided(&self, surface: Surface, decision: &Decision, took: Duration) {
+        let labels = [surface.as_str(), decision.verdict.as_str(), decision.why.kind()];
+        self.decisions.with_label_values(&labels).inc();
+        if let Some((verdict, why)) = &decision.would {
+            self.would.with_label_values(&[surface.as_str(), verdict.as_str(), why.kind()]).inc();
+        }
+        self.seconds.with_label_values(&[surface.as_str()]).observe(took.as_secs_f64());
+    }
+}
