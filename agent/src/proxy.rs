@@ -33,7 +33,7 @@ pub enum Surface {
     /// nginx, Traefik and Caddy, over HTTP.
     Http,
     /// HAProxy, over SPOP.
-    Spop,
+    Haproxy,
     /// Bouncers of CrowdSec.
     Lapi,
 }
@@ -45,7 +45,7 @@ impl Surface {
         match self {
             Self::Grpc => "grpc",
             Self::Http => "http",
-            Self::Spop => "spop",
+            Self::Haproxy => "haproxy",
             Self::Lapi => "lapi",
         }
     }
@@ -60,7 +60,7 @@ impl Sockets {
         let surfaces = [
             (Surface::Grpc, &listen.grpc),
             (Surface::Http, &listen.http),
-            (Surface::Spop, &listen.spop),
+            (Surface::Haproxy, &listen.haproxy),
             (Surface::Lapi, &listen.lapi),
         ];
         let mut bound = Vec::new();
@@ -89,7 +89,7 @@ impl Sockets {
                 let mut stopped = stopped;
                 let served = match surface {
                     // Surfaces to come: until then nobody is answered.
-                    Surface::Grpc | Surface::Http | Surface::Spop | Surface::Lapi => {
+                    Surface::Grpc | Surface::Http | Surface::Haproxy | Surface::Lapi => {
                         let _kept = (listener, judge);
                         _ = stopped.changed().await;
                         Ok::<(), io::Error>(())

@@ -100,17 +100,14 @@ impl Source {
         self.listed == Listed::Allow || self.rule_allows
     }
 
-    /// Adds what proxies hold against it.
+    /// Adds what proxies hold against it; `now` in seconds since 1970.
     #[must_use]
-    pub fn with_sanction(
-        mut self,
-        rule: Option<&Rule>,
-        left: impl FnOnce(&Rule) -> Option<Duration>,
-    ) -> Self {
+    pub fn with_sanction(mut self, rule: Option<&Rule>, now: u64) -> Self {
         match rule {
             Some(rule) if rule.action == RuleAction::Allow => self.rule_allows = true,
             Some(rule) if rule.action == RuleAction::Ban && self.ban.is_none_or(|ban| ban.shadow) => {
-                self.ban = Some(Ban { shadow: rule.shadow, left: left(rule) });
+                let left = rule.until.map(|until| Duration::from_secs(until.saturating_sub(now)));
+                self.ban = Some(Ban { shadow: rule.shadow, left });
             }
             Some(_) | None => {}
         }

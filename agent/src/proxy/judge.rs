@@ -16,6 +16,7 @@ use crate::{
     datapath::{memory::Mapped, onlooker::Onlooker},
     decision::{self, Client, Decision, Policy, Request, Sanctions, Source, client, source::Names},
     escalate::{Cause, Ladder, Offence},
+    record::seconds,
     rules::Bulletin,
 };
 
@@ -176,8 +177,8 @@ impl Judge {
     pub fn source(&self, address: IpAddr) -> Source {
         let world = self.0.world.load();
         let source = world.names.source(&Onlooker::new(&*world.memory), address);
-        let (sanctions, now) = (self.0.sanctions.load(), SystemTime::now());
-        let source = source.with_sanction(sanctions.of(address, now), |rule| rule.left(now));
+        let (sanctions, now) = (self.0.sanctions.load(), seconds(SystemTime::now()));
+        let source = source.with_sanction(sanctions.of(address, now), now);
         Source { risk: self.0.ladder.risk(address), ..source }
     }
 

@@ -20,7 +20,7 @@ pub struct Listen {
     /// nginx, Traefik, Caddy: `/v1/auth`, over HTTP/1.1.
     pub http: Vec<Endpoint>,
     /// HAProxy: SPOP.
-    pub spop: Vec<Endpoint>,
+    pub haproxy: Vec<Endpoint>,
     /// Bouncers of CrowdSec: its local API.
     pub lapi: Vec<Endpoint>,
 }
@@ -66,7 +66,7 @@ impl FromStr for Endpoint {
 pub(super) struct Raw {
     grpc: Vec<Text>,
     http: Vec<Text>,
-    spop: Vec<Text>,
+    haproxy: Vec<Text>,
     lapi: Vec<Text>,
 }
 
@@ -78,7 +78,7 @@ pub(super) fn validate(check: &mut Check, raw: Raw) -> Listen {
     Listen {
         grpc: endpoints("grpc", raw.grpc),
         http: endpoints("http", raw.http),
-        spop: endpoints("spop", raw.spop),
+        haproxy: endpoints("haproxy", raw.haproxy),
         lapi: endpoints("lapi", raw.lapi),
     }
 }

@@ -1,0 +1,72 @@
+//! What is in force, for others.
+
+use std::time::{Duration, SystemTime};
+
+use weir_common::ABI_VERSION;
+
+use super::{App, Built};
+use crate::{
+    config::Enforce,
+    decision::source::Names,
+    policy::{compile, generations::Way, limits},
+    proxy::judge::World,
+    record::{FeedRecord, LimitRecord, Record, TableRecord, seconds},
+    telemetry::metrics::View,
+};
+
+impl App {
+    /// Returns what decisions about requests are made by.
+    pub(super) fn world(&self, record: &Record) -> World {
+        let names = Names::new(&record.classes, &record.limits);
+        World { memory: self.datapath.shared_memory(), names }
+    }
+
+    pub(super) fn view(&self, built: &Built, publication: u64, took: Duration) -> View {
+        let room = compile::room(self.datapath.sizes());
+        let table = |name: &str, entries, capacity| TableRecord { name: name.to_owned(), entries, capacity };
+        let record = Record {
+            abi: ABI_VERSION,
+            publication,
+            published: seconds(SystemTime::now()),
+            enforce: if built.policy.shadow { Enforce::Shadow } else { Enforce::Enforce },
+            classes: self.classes.specs().to_vec(),
+            limit_numbers: self.numbers.clone(),
+            limits: built.policy.limits.iter().map(LimitRecord::from).collect(),
+            feeds: self.feeds.iter().map(FeedRecord::from).collect(),
+            conflicts: built.conflicts.clone(),
+            tables: vec![table("ipv4", built.demand.v4, room.v4), table("ipv6", built.demand.v6, room.v6)],
+        };
+        let (interfaces, missing) = (self.interfaces.clone(), self.missing());
+        View { record, interfaces, missing, publish_seconds: took.as_secs_f64() }
+    }
+
+    /// Says what is in force, and leaves the record of it.
+    pub(super) fn report(&self, view: &View, adopted: bool, way: Way) {
+        let record = &view.record;
+        tracing::info!(
+            publication = record.publication,
+            enforce = ?record.enforce,
+            adopted,
+            written = ?way,
+            ipv4 = record.tables[0].entries,
+            ipv6 = record.tables[1].entries,
+            seconds = view.publish_seconds,
+            "policy in force"
+        );
+        for warning in limits::crowded(&self.config.limits, self.datapath.sizes().limiter_bits) {
+            tracing::warn!("{warning}");
+        }
+        for conflicts in &record.conflicts {
+            tracing::warn!(list = %conflicts.list, entries = conflicts.entries,
+                "the list names what must not be cut off; see `weir status`");
+        }
+        self.store(record);
+    }
+
+    pub(super) fn store(&self, record: &Record) {
+        if let Err(error) = record.store(&self.places.state) {
+            tracing::error!(%error, directory = %self.places.state.display(),
+                "cannot write the record; enforcement goes on, but `weir explain` will not know the names");
+        }
+    }
+}
