@@ -50,14 +50,29 @@ fn directory() -> Option<PathBuf> {
 
 /// Returns a program from a package of Debian, of the machine or unpacked.
 fn from_debian(name: &str) -> Option<PathBuf> {
-    let unpacked = directory()?.join("debian/usr/bin").join(name);
-    unpacked.is_file().then_some(unpacked).or_else(|| in_path(name))
+    let mut unpacked = directory().into_iter().flat_map(|directory| {
+        ["debian/usr/bin", "debian/usr/sbin"].map(|folder| directory.join(folder).join(name))
+    });
+    unpacked.find(|path| path.is_file()).or_else(|| in_path(name))
+}
+
+/// Returns where the libraries of unpacked packages are.
+fn libraries() -> Option<PathBuf> {
+    Some(directory()?.join("debian/usr/lib/x86_64-linux-gnu"))
 }
 
 /// Returns a program from a package of PyPI.
 fn from_python(name: &str) -> Option<PathBuf> {
     let program = directory()?.join("python/bin").join(name);
     program.is_file().then_some(program)
+}
+
+/// Returns a program that a package of PyPI keeps among its own files, such as `envoy/_bin/envoy`.
+#[expect(dead_code, reason = "proxies follow")]
+fn from_site(path: &str) -> Option<PathBuf> {
+    let libraries = directory()?.join("python/lib").read_dir().ok()?.flatten();
+    let programs = libraries.map(|library| library.path().join("site-packages").join(path));
+    programs.into_iter().find(|program| program.is_file())
 }
 
 fn in_path(name: &str) -> Option<PathBuf> {
@@ -76,6 +91,9 @@ fn spawn<A: AsRef<OsStr>>(
     let output = File::options().append(true).create(true).open(log).context("open the log of a peer")?;
     let mut command = namespace.command(program);
     command.args(arguments).envs(variables.iter().copied()).stdin(Stdio::null());
+    if let Some(libraries) = libraries() {
+        command.env("LD_LIBRARY_PATH", libraries);
+    }
     command.stdout(output.try_clone().context("open the log of a peer")?).stderr(output);
     if let Some(directory) = log.parent() {
         command.current_dir(directory);

@@ -47,7 +47,7 @@ pub(crate) enum Need {
 /// What to set up besides.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// Also get the servers that tests start (CrowdSec, medallion, exabgp) and iprange, into target/peers.
+    /// Also get the proxies and servers that tests start, from Debian and PyPI, into target/peers (1 GB).
     #[arg(long)]
     peers: bool,
 }

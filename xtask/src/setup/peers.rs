@@ -13,26 +13,61 @@ use crate::{pins::PYTHON_PEERS, sh};
 
 /// Below the root of the workspace. Tests look for it beside themselves.
 const DIRECTORY: &str = "target/peers";
-/// Programs and the packages of Debian that have them. They are unpacked, not installed: the package of
-/// a server would start it.
-const DEBIAN_PEERS: [(&str, &str, &str); 2] =
-    [("crowdsec", "crowdsec", "-version"), ("iprange", "iprange", "--version")];
+/// A program of Debian.
+struct Debian {
+    /// Where its package has it.
+    path: &'static str,
+    /// The package, and those of its libraries that a machine may lack. They are unpacked, not installed:
+    /// the package of a server would start it.
+    packages: &'static [&'static str],
+    /// What it is asked for its version.
+    version: &'static str,
+}
+
+const DEBIAN_PEERS: [Debian; 7] = [
+    Debian { path: "usr/bin/crowdsec", packages: &["crowdsec"], version: "-version" },
+    Debian { path: "usr/bin/iprange", packages: &["iprange"], version: "--version" },
+    Debian {
+        path: "usr/bin/crowdsec-custom-bouncer",
+        packages: &["crowdsec-custom-bouncer"],
+        version: "-version",
+    },
+    Debian {
+        path: "usr/sbin/haproxy",
+        packages: &["haproxy", "liblua5.3-0", "libopentracing1", "libopentracing-c-wrapper0"],
+        version: "-v",
+    },
+    Debian { path: "usr/sbin/nginx", packages: &["nginx", "nginx-common"], version: "-v" },
+    Debian {
+        path: "usr/bin/redis-server",
+        packages: &["redis-tools", "redis-server", "libjemalloc2", "liblzf1", "libatomic1"],
+        version: "--version",
+    },
+    Debian {
+        path: "usr/bin/prometheus-alertmanager",
+        packages: &["prometheus-alertmanager"],
+        version: "--version",
+    },
+];
+/// Where they find the libraries that were unpacked beside them.
+const LIBRARIES: &str = "debian/usr/lib/x86_64-linux-gnu";
 
 /// Gets those that are missing. Returns what is there, and why the others are not.
 pub(super) fn ensure() -> Vec<Result<Found>> {
-    let debian = DEBIAN_PEERS.iter().map(|(program, package, version)| {
-        let path = directory("debian/usr/bin").join(program);
-        if !path.is_file() {
-            unpack(package).with_context(|| format!("get {program}"))?;
+    let debian = DEBIAN_PEERS.iter().map(|Debian { path, packages, version }| {
+        let program = directory("debian").join(path);
+        if !program.is_file() {
+            packages.iter().try_for_each(|package| unpack(package).with_context(|| format!("get {path}")))?;
         }
-        found(program, &path, &[version])
+        found(path.rsplit('/').next().unwrap_or(path), &program, &[version])
     });
     let python = PYTHON_PEERS.iter().map(|(package, version)| {
-        let path = directory("python/bin").join(package);
-        if !path.is_file() {
+        let mark = directory("python").join(format!("{package}-{version}"));
+        if !mark.is_file() {
             install(package, version).with_context(|| format!("get {package}"))?;
+            fs::write(&mark, "").with_context(|| format!("write {}", mark.display()))?;
         }
-        Ok(Found { name: package, version: (*version).to_owned(), detail: relative(&path) })
+        Ok(Found { name: package, version: (*version).to_owned(), detail: relative(&directory("python")) })
     });
     debian.chain(python).collect()
 }
@@ -71,12 +106,13 @@ fn install(package: &str, version: &str) -> Result<()> {
 }
 
 fn found(name: &'static str, path: &Path, ask: &[&str]) -> Result<Found> {
-    let said = sh::command(&path.to_string_lossy()).args(ask).output();
+    let mut command = sh::command(&path.to_string_lossy());
+    let said = command.args(ask).env("LD_LIBRARY_PATH", directory(LIBRARIES)).output();
     let said = said.with_context(|| format!("run {}", path.display()))?;
     // Some say it on standard error.
     let text =
         format!("{}\n{}", String::from_utf8_lossy(&said.stdout), String::from_utf8_lossy(&said.stderr));
-    let version = Version::find(&text.replace(['~', '+'], "-"))
+    let version = Version::find(&text.replace(['~', '+'], "-").replace(['/', '='], " ").replace(" v", " "))
         .map_or_else(|| "?".to_owned(), |version| version.to_string());
     Ok(Found { name, version, detail: relative(path) })
 }
