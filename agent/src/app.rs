@@ -234,6 +234,8 @@ impl App {
             ticks
         };
         let (mut look, mut sweep) = (ticks(LOOK), ticks(SWEEP));
+        // Where counts begin: nothing of what is to come has been dropped yet.
+        self.tell_usage(metrics);
         loop {
             tokio::select! {
                 _ = signals.terminate.recv() => return,
@@ -257,7 +259,10 @@ impl App {
                     task::block_in_place(|| self.take(metrics, feed, &mut news.updates));
                 }
                 () = news.interfaces.changed() => task::block_in_place(|| self.mend(metrics)),
-                _ = look.tick() => task::block_in_place(|| self.mend(metrics)),
+                _ = look.tick() => task::block_in_place(|| {
+                    self.mend(metrics);
+                    self.tell_usage(metrics);
+                }),
             }
         }
     }

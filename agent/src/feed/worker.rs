@@ -15,7 +15,7 @@ use tokio::{
 };
 
 use super::{
-    Feed, Listing, Parsed, Refusal,
+    Feed, Listing, Parsed, Refusal, clock,
     difference::Difference,
     format::{self, Tables},
     guard,
@@ -137,7 +137,7 @@ impl Worker {
                     }
                 }
                 self.known = Some(self.feed.listing.entries.len());
-                self.expire(SystemTime::now());
+                self.expire();
             }
             Ok(None) => {}
             // The source is asked for the whole list, as if there were none.
@@ -168,7 +168,7 @@ impl Worker {
             }
         };
         self.feed.state.milliseconds = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.expire(SystemTime::now()) || changed
+        self.expire() || changed
     }
 
     /// Reads the tables that have changed. The list is then asked for as if there were none: what it
@@ -234,7 +234,7 @@ impl Worker {
     /// Takes entries that come one by one. Where they are decisions of this moment nobody doubts that
     /// they are many or few; where they are a collection, it is a list like others.
     fn take_stream(&mut self, mut ledger: Ledger, rejected: super::Rejected) -> bool {
-        ledger.forget(SystemTime::now());
+        ledger.forget(self.now());
         let listing = ledger.listing();
         let new = New { listing, rejected, validators: Validators::default(), ledger: Some(ledger) };
         if self.feed.config.source.is_stream() {
@@ -329,7 +329,7 @@ impl Worker {
     }
 
     fn take_ledger(&mut self, mut ledger: Ledger) {
-        ledger.forget(SystemTime::now());
+        ledger.forget(self.now());
         let listing = ledger.listing();
         if self.feed.listing != listing {
             self.set(listing);
@@ -338,7 +338,8 @@ impl Worker {
     }
 
     /// Lets go of what has ended. Returns true if something has.
-    pub fn expire(&mut self, now: SystemTime) -> bool {
+    pub fn expire(&mut self) -> bool {
+        let now = self.now();
         let before = self.feed.listing.len();
         if let Some(mut ledger) = self.ledger.take() {
             if ledger.next_end().is_some_and(|end| end <= now) {
@@ -373,6 +374,10 @@ impl Worker {
 
     fn save(&self) {
         let content = match &self.ledger {
+            // The next agent begins with the wall clock as it is then.
+            Some(ledger) if self.feed.config.source.is_stream() => {
+                Content::Ledger(ledger.moved(clock::set_forward()))
+            }
             Some(ledger) => Content::Ledger(ledger.clone()),
             None => Content::Listing(self.feed.listing.clone()),
         };

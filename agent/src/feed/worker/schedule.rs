@@ -3,7 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use super::Worker;
-use crate::feed::{ledger::Ledger, source::Source};
+use crate::feed::{clock, ledger::Ledger, source::Source};
 
 /// The longest wait after failures.
 const BACKOFF_MAX: Duration = Duration::from_hours(1);
@@ -17,6 +17,12 @@ const SPREAD: f64 = 0.2;
 const LOCAL_INTERVAL: Duration = Duration::from_mins(1);
 
 impl Worker {
+    /// Returns the time by which its entries end: what lasts so long is not cut short by whoever sets
+    /// the wall clock, and what ends at a date does with that clock.
+    pub(super) fn now(&self) -> SystemTime {
+        if self.feed.config.source.is_stream() { clock::steady() } else { SystemTime::now() }
+    }
+
     /// Returns how long the list stays in force if nobody confirms it; nothing: for ever.
     pub(super) fn lapses_in(&self) -> Option<Duration> {
         let ttl = self.feed.config.ttl.filter(|_| !self.feed.state.expired)?;
@@ -41,7 +47,8 @@ impl Worker {
 
     /// Returns how long it is until something of it ends by itself.
     #[must_use]
-    pub fn ends_in(&self, now: SystemTime) -> Option<Duration> {
+    pub fn ends_in(&self) -> Option<Duration> {
+        let now = self.now();
         let until = |time: SystemTime| time.duration_since(now).unwrap_or_default();
         let end = self.ledger.as_ref().and_then(Ledger::next_end).map(until);
         [end, self.lapses_in()].into_iter().flatten().min()
