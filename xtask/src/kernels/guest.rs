@@ -16,7 +16,7 @@ use nix::{
     mount::{MsFlags, mount},
     sys::reboot::{RebootMode, reboot},
 };
-use weir_tests::{patience, process::Process};
+use weir_tests::{machine, patience, process::Process};
 
 use super::{
     report::{Outcome, Report},
@@ -148,6 +148,7 @@ fn run_test(test: &Test) -> Result<Outcome> {
         .env("PATH", "/bin")
         .env("WEIR_BINARY", AGENT)
         .env(patience::VARIABLE, SLOWNESS)
+        .env(machine::VARIABLE, "guest")
         .env("RUST_BACKTRACE", "1")
         .stdin(Stdio::null())
         .stdout(output.try_clone().context("share a file")?)
