@@ -38,7 +38,7 @@ use weir_common::ABI_VERSION;
 use crate::{
     api::{Desk, Job, socket::Socket},
     config::{Config, Enforce},
-    datapath::{Attached, Datapath, Pins, pins::Lock, watch::InterfaceWatch},
+    datapath::{Attached, Datapath, Pins, allocator, pins::Lock, watch::InterfaceWatch},
     feed::{
         Feed,
         engine::{Engine, Prepared},
@@ -89,6 +89,7 @@ pub struct Places {
 /// # Errors
 /// [`AppError`] where it cannot start.
 pub fn run(places: Places) -> Result<(), AppError> {
+    allocator::give_back_large_blocks();
     let config = Config::load(&places.config)?;
     places.pins.create()?;
     let lock = places.pins.lock()?;

@@ -1,6 +1,6 @@
 //! One feed at work: asks its source, judges what it answers, keeps the last good list.
 
-/// When it wants attention.
+/// When it wants attention, and what ends meanwhile.
 mod schedule;
 
 use std::{
@@ -216,18 +216,25 @@ impl Worker {
                 self.feed.state.reads.unchanged += 1;
                 false
             }
-            Fetched::Text(text, validators) => match self.parse(&text) {
-                Ok(parsed) => self.judge(parsed, validators),
-                Err(message) => {
-                    self.feed.state.reads.refused += 1;
-                    self.refuse(FORMAT, message, false);
-                    self.held = None;
-                    self.refused = self.feed.state.refusal.clone().map(|refusal| (refusal, validators));
-                    false
-                }
-            },
+            Fetched::Text(text, validators) => self.take_text(text, validators),
             Fetched::List(parsed) => self.judge(parsed, Validators::default()),
             Fetched::Ledger(ledger, rejected) => self.take_stream(ledger, rejected),
+        }
+    }
+
+    fn take_text(&mut self, text: Vec<u8>, validators: Validators) -> bool {
+        let parsed = self.parse(&text);
+        // It is larger than the list.
+        drop(text);
+        match parsed {
+            Ok(parsed) => self.judge(parsed, validators),
+            Err(message) => {
+                self.feed.state.reads.refused += 1;
+                self.refuse(FORMAT, message, false);
+                self.held = None;
+                self.refused = self.feed.state.refusal.clone().map(|refusal| (refusal, validators));
+                false
+            }
         }
     }
 
@@ -335,33 +342,6 @@ impl Worker {
             self.set(listing);
         }
         self.ledger = Some(ledger);
-    }
-
-    /// Lets go of what has ended. Returns true if something has.
-    pub fn expire(&mut self) -> bool {
-        let now = self.now();
-        let before = self.feed.listing.len();
-        if let Some(mut ledger) = self.ledger.take() {
-            if ledger.next_end().is_some_and(|end| end <= now) {
-                ledger.forget(now);
-                self.feed.listing = ledger.listing();
-            }
-            self.ledger = Some(ledger);
-        }
-        if self.lapses_in().is_some_and(|left| left.is_zero()) {
-            tracing::warn!(feed = %self.feed.config.name, entries = before,
-                "not confirmed within its ttl, no longer in force");
-            self.feed.state.expired = true;
-            self.feed.listing = Listing::default();
-            self.ledger = None;
-            // The source has to tell all of it.
-            self.validators = Validators::default();
-            self.refused = None;
-            if let Ok(source) = &mut self.source {
-                source.forget();
-            }
-        }
-        before != self.feed.listing.len()
     }
 
     /// Keeps the time of the confirmation, which costs nothing.
