@@ -1,10 +1,10 @@
 //! What the grammars find, beside iprange on the same list.
 #![expect(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
-use std::{net::Ipv4Addr, time::Duration};
+use std::{net::Ipv4Addr, path::Path};
 
 use weir::{
-    config::{Enforce, Feed, FeedAction, Format, Guards, Select, Source},
+    config::{Config, Feed},
     feed::format,
 };
 use weir_tests::{
@@ -15,20 +15,12 @@ use weir_tests::{
 /// Lines of the lists.
 const LINES: u32 = 120_000;
 
-fn feed(format: Format, min_score: Option<u32>) -> Feed {
-    Feed {
-        name: "list".to_owned(),
-        source: Source::File("/list".into()),
-        format,
-        select: Select { min_score, ..Select::default() },
-        action: FeedAction::Drop,
-        enforce: Enforce::Enforce,
-        category: None,
-        weight: 1,
-        interval: Duration::from_hours(1),
-        ttl: None,
-        guards: Guards::default(),
-    }
+/// Returns a feed with these settings.
+fn feed(settings: &str) -> Feed {
+    let text = format!(
+        "interfaces: [{{name: eth0}}]\nfeeds: [{{name: list, path: /list, action: drop, {settings}}}]\n"
+    );
+    Config::parse(Path::new("weir.yaml"), &text).unwrap().feeds.remove(0)
 }
 
 /// A number that looks like chance, and is the same each time.
@@ -73,7 +65,7 @@ fn scores_agree_with_iprange() {
     for least in [1, 3, 8] {
         let selected = (0..LINES).filter(|line| score(*line) >= least);
         let plain = lines(selected.map(|line| address(line).to_string()));
-        let ours = union(&feed(Format::Score, Some(least)), &text);
+        let ours = union(&feed(&format!("format: score, min_score: {least}")), &text);
         assert!(ours.len() > 1000, "{}", ours.len());
         agrees("scores_agree_with_iprange", &ours, &plain);
     }
@@ -82,7 +74,7 @@ fn scores_agree_with_iprange() {
 #[test]
 fn a_real_list_agrees_with_iprange() {
     let text = include_str!("../../config/demo/ipsum-level3.txt");
-    let ours = union(&feed(Format::Plain, None), text);
+    let ours = union(&feed("format: plain"), text);
     assert!(ours.len() > 10_000, "{}", ours.len());
     agrees("a_real_list_agrees_with_iprange", &ours, text);
 }
@@ -91,7 +83,7 @@ fn a_real_list_agrees_with_iprange() {
 fn prefixes_agree_with_iprange() {
     let prefix = |line: u32| format!("{}/{}", address(line), 22 + mixed(line ^ 7) % 11);
     let text = lines((0..LINES).map(prefix));
-    let ours = union(&feed(Format::Plain, None), &text);
+    let ours = union(&feed("format: plain"), &text);
     agrees("prefixes_agree_with_iprange", &ours, &text);
 }
 
@@ -102,6 +94,6 @@ fn ranges_agree_with_iprange() {
         format!("{first}-{}", Ipv4Addr::from_bits(first.to_bits() + mixed(line ^ 9) % 300))
     };
     let text = lines((0..LINES / 10).map(range));
-    let ours = union(&feed(Format::Range, None), &text);
+    let ours = union(&feed("format: range"), &text);
     agrees("ranges_agree_with_iprange", &ours, &text);
 }
