@@ -31,6 +31,7 @@ use weir_common::{
     table,
 };
 use weir_tests::{
+    machine,
     namespace::Pair,
     peers,
     ranges::{self, Ranges},
@@ -220,7 +221,9 @@ fn months_of_a_list_are_enforced_day_by_day() {
     let mut history = History::new(SEED, ENTRIES);
     let mut stand = Stand::new(&server);
     let (mut oracle, mut known) = (Oracle::default(), BTreeSet::new());
-    for version in 0..VERSIONS {
+    // A guest is emulated, and has no time for all of it.
+    let versions = if machine::is_own() { VERSIONS / 10 } else { VERSIONS };
+    for version in 0..versions {
         let text = history.text();
         let prefixes: BTreeSet<_> = history.prefixes().collect();
         let both: BTreeSet<_> = known.union(&prefixes).copied().collect();
@@ -252,7 +255,7 @@ fn months_of_a_list_are_enforced_day_by_day() {
             _ => history.pass(if version % 3 == 0 { 22 } else { 1 }),
         }
     }
-    assert_eq!(server.count("/list", 304), usize::try_from(VERSIONS).unwrap(), "the same is not sent twice");
+    assert_eq!(server.count("/list", 304), usize::try_from(versions).unwrap(), "the same is not sent twice");
     let changes = stand.ways.iter().filter(|way| **way == Way::Change).count();
     println!("{changes} of {} publications were changes; {} entries at last", stand.ways.len(), known.len());
     assert!(changes > stand.ways.len() / 4, "{:?}", stand.ways);
