@@ -94,7 +94,12 @@ fn a_start_at_another_time() {
         assert_eq!(deliver(&pair, &[LISTED]), [if in_force { 0 } else { PACKETS }], "{years}");
         server.list("/list", format!("{LISTED}\n"));
         wait_for_list(&agent);
-        wait(&agent, "it is confirmed", |_| server.count("/list", 200) + server.count("/list", 304) > 1);
+        // Which is on disk before it is told.
+        wait(&agent, "it is confirmed", |agent| {
+            let reads =
+                |result| value(agent, "weir_feed_reads_total", &[("feed", "list"), ("result", result)]);
+            reads("ok") + reads("unchanged") > 0
+        });
         assert!(!expired(&agent, "list"));
         assert_eq!(deliver(&pair, &[LISTED]), [0]);
     }

@@ -105,6 +105,7 @@ fn set_up() -> Result<Reports> {
 
 fn run_tests(reports: &mut Reports) -> Result<()> {
     load_modules()?;
+    bring_loopback_up()?;
     let release = fs::read_to_string(RELEASE).with_context(|| format!("read {RELEASE}"))?;
     reports.tell(&Report::Booted(release.trim().to_owned()))?;
     let plan = fs::read_to_string(PLAN).with_context(|| format!("read {PLAN}"))?;
@@ -136,6 +137,14 @@ fn load_modules() -> Result<()> {
         finit_module(&module, c"", ModuleInitFlags::empty())
             .with_context(|| format!("load {}", path.display()))?;
     }
+    Ok(())
+}
+
+/// Tests without a namespace of their own talk to themselves.
+fn bring_loopback_up() -> Result<()> {
+    let mut ip = Command::new("/bin/ip");
+    let status = ip.args(["link", "set", "lo", "up"]).status().context("run ip")?;
+    ensure!(status.success(), "the loopback interface does not come up: {status}");
     Ok(())
 }
 
