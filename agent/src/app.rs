@@ -39,7 +39,7 @@ use tokio::{
 use crate::{
     api::{Desk, Job, socket::Socket},
     config::Config,
-    datapath::{Attached, Datapath, Pins, pins::Lock, watch::InterfaceWatch},
+    datapath::{Attached, Datapath, Pins, allocator, pins::Lock, watch::InterfaceWatch},
     escalate::Ladder,
     feed::{
         Feed,
@@ -91,6 +91,7 @@ pub struct Places {
 /// # Errors
 /// [`AppError`] where it cannot start.
 pub fn run(places: Places) -> Result<(), AppError> {
+    allocator::give_back_large_blocks();
     let config = Config::load(&places.config)?;
     places.pins.create()?;
     let lock = places.pins.lock()?;
@@ -261,6 +262,8 @@ impl App {
             ticks
         };
         let (mut look, mut sweep) = (ticks(LOOK), ticks(SWEEP));
+        // Where counts begin: nothing of what is to come has been dropped yet.
+        self.tell_usage(metrics);
         loop {
             tokio::select! {
                 _ = signals.terminate.recv() => return,
@@ -284,7 +287,10 @@ impl App {
                     task::block_in_place(|| self.take(metrics, feed, &mut news.updates));
                 }
                 () = news.interfaces.changed() => task::block_in_place(|| self.mend(metrics)),
-                _ = look.tick() => task::block_in_place(|| self.mend(metrics)),
+                _ = look.tick() => task::block_in_place(|| {
+                    self.mend(metrics);
+                    self.tell_usage(metrics);
+                }),
             }
         }
     }

@@ -10,6 +10,8 @@
 pub mod probe;
 /// Where things are pinned, and the lock of the one agent.
 pub mod pins;
+/// What the process wants of its allocator.
+pub mod allocator;
 /// The maps as lines, over mmap.
 pub mod memory;
 /// Loads the program, or adopts what an agent before has left.

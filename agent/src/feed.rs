@@ -20,6 +20,8 @@ pub mod format;
 pub mod guard;
 /// Entries that come and go one by one, and end by themselves.
 pub mod ledger;
+/// What time it is.
+pub mod clock;
 /// What a list names that it may not be meant to name.
 pub mod overlap;
 /// Where lists come from.

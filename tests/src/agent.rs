@@ -51,6 +51,7 @@ pub struct Agent {
     namespace: Namespace,
     directory: TempDir,
     listens_on: SocketAddr,
+    variables: Vec<(&'static str, String)>,
     process: Option<Process>,
 }
 
@@ -79,6 +80,7 @@ impl Agent {
             namespace: namespace.clone(),
             directory,
             listens_on: Self::METRICS,
+            variables: Vec::new(),
             process: None,
         })
     }
@@ -87,6 +89,13 @@ impl Agent {
     #[must_use]
     pub fn listening_on(self, address: SocketAddr) -> Self {
         Self { listens_on: address, ..self }
+    }
+
+    /// Has a variable of the environment of its own.
+    #[must_use]
+    pub fn with_variable(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.variables.push((name, value.into()));
+        self
     }
 
     /// Returns the directory.
@@ -123,6 +132,7 @@ impl Agent {
         command
             .env("WEIR_CONFIG", self.config())
             .env("WEIR_SOCKET", self.socket())
+            .envs(self.variables.iter().map(|(name, value)| (name, value)))
             .args(arguments)
             .stdin(Stdio::null());
         command

@@ -16,6 +16,8 @@ pub mod traffic;
 pub mod service;
 /// A web server with faults.
 pub mod web;
+/// A machine that nobody else uses.
+pub mod machine;
 /// How long tests wait.
 pub mod patience;
 /// Programs that do not outlive the test.
@@ -24,6 +26,8 @@ pub mod process;
 pub mod agent;
 /// The control socket of an agent, without the agent's own client.
 pub mod control;
+/// What lists name, as ranges.
+pub mod ranges;
 /// What a metrics page says.
 pub mod metrics;
 /// What the kernel program may cost.

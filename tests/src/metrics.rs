@@ -41,6 +41,13 @@ impl Metrics {
         self.series(name).filter(|(series, _)| series.has(labels)).fold(0.0, |sum, (_, value)| sum + value)
     }
 
+    /// Returns the same sum of a metric that counts, as a whole number.
+    #[must_use]
+    pub fn count(&self, name: &str, labels: &[(&str, &str)]) -> u64 {
+        // There is no conversion that does not cut off.
+        format!("{:.0}", self.sum(name, labels)).parse().unwrap_or(0)
+    }
+
     /// Returns all series of metric `name`, in order.
     pub fn series<'a>(&'a self, name: &'a str) -> impl Iterator<Item = (&'a Series, f64)> {
         self.iter().filter(move |(series, _)| series.name == name)

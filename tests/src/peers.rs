@@ -1,4 +1,5 @@
-//! Servers of decisions and indicators as they are in the world, as child processes in a namespace.
+//! Servers of decisions and indicators as they are in the world, as child processes in a namespace,
+//! and a tool to compare lists with.
 //!
 //! `cargo xtask setup --peers` puts them into `target/peers`; nothing of them is installed on the
 //! machine. Where one cannot be had, tests say so and pass: see [`missing`].
@@ -9,6 +10,8 @@ mod crowdsec;
 mod medallion;
 /// A BGP speaker.
 mod exabgp;
+/// A tool for lists.
+mod iprange;
 
 use std::{
     env,
@@ -24,7 +27,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
-pub use self::{crowdsec::Crowdsec, exabgp::Exabgp, medallion::Medallion};
+pub use self::{crowdsec::Crowdsec, exabgp::Exabgp, iprange::iprange, medallion::Medallion};
 use crate::{namespace::Namespace, patience, process::Process};
 
 /// Names the directory with the peers, if it is not `peers` in the target directory.

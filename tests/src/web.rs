@@ -227,6 +227,12 @@ impl Server {
         asked.iter().filter(|(request, _)| route(&request.path) == path).cloned().collect()
     }
 
+    /// Returns how much it was asked, whatever the path.
+    #[must_use]
+    pub fn requests(&self) -> usize {
+        lock(&self.inner.asked).len()
+    }
+
     /// Returns how often a path was answered with a status.
     #[must_use]
     pub fn count(&self, path: &str, status: u16) -> usize {

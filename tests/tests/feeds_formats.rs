@@ -1,31 +1,26 @@
 //! What the grammars find, beside iprange on the same list.
 #![expect(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
-#![expect(clippy::print_stderr, reason = "who runs a test is told what it could not compare with")]
 
-use std::{fs, io, net::Ipv4Addr, process::Command, time::Duration};
+use std::{net::Ipv4Addr, path::Path};
 
 use weir::{
-    config::{Enforce, Feed, FeedAction, Format, Guards, Select, Source},
+    config::{Config, Feed},
     feed::format,
+};
+use weir_tests::{
+    peers,
+    ranges::{self, Ranges},
 };
 
 /// Lines of the lists.
 const LINES: u32 = 120_000;
 
-fn feed(format: Format, min_score: Option<u32>) -> Feed {
-    Feed {
-        name: "list".to_owned(),
-        source: Source::File("/list".into()),
-        format,
-        select: Select { min_score, ..Select::default() },
-        action: FeedAction::Drop,
-        enforce: Enforce::Enforce,
-        category: None,
-        weight: 1,
-        interval: Duration::from_hours(1),
-        ttl: None,
-        guards: Guards::default(),
-    }
+/// Returns a feed with these settings.
+fn feed(settings: &str) -> Feed {
+    let text = format!(
+        "interfaces: [{{name: eth0}}]\nfeeds: [{{name: list, path: /list, action: drop, {settings}}}]\n"
+    );
+    Config::parse(Path::new("weir.yaml"), &text).unwrap().feeds.remove(0)
 }
 
 /// A number that looks like chance, and is the same each time.
@@ -36,41 +31,20 @@ fn mixed(number: u32) -> u32 {
 }
 
 /// What a list names, as ranges that do not meet.
-fn union(feed: &Feed, text: &str) -> Vec<(u32, u32)> {
+fn union(feed: &Feed, text: &str) -> Ranges {
     let parsed = format::parse(feed, text.as_bytes()).unwrap();
     assert_eq!(parsed.rejected.lines, 0, "{parsed}");
-    let last = |network: u32, length: u8| network | u32::MAX.checked_shr(length.into()).unwrap_or(0);
-    let mut ranges: Vec<_> =
-        parsed.entries.v4.iter().map(|&(network, length)| (network, last(network, length))).collect();
-    ranges.sort_unstable();
-    let mut union: Vec<(u32, u32)> = Vec::new();
-    for (first, end) in ranges {
-        match union.last_mut() {
-            Some((_, before)) if u64::from(first) <= u64::from(*before) + 1 => *before = end.max(*before),
-            _ => union.push((first, end)),
-        }
-    }
-    union
+    let range =
+        |&(network, length): &(u32, u8)| (u128::from(network), ranges::last(network.into(), length, 32));
+    Ranges::union(parsed.entries.v4.iter().map(range))
 }
 
-/// What iprange makes of a list; nothing: it is not here.
-fn iprange(text: &str) -> Option<Vec<(u32, u32)>> {
-    let file = tempfile::NamedTempFile::new().unwrap();
-    fs::write(file.path(), text).unwrap();
-    let output = Command::new("iprange").arg("--print-ranges").arg(file.path()).output();
-    if output.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
-        eprintln!("iprange is not here (Debian package iprange), so nothing is compared with it");
-        return None;
+/// Compares with what iprange makes of a list, if it is here.
+fn agrees(title: &str, ours: &Ranges, text: &str) {
+    match peers::iprange(text).unwrap() {
+        Some(theirs) => assert_eq!(*ours, theirs, "{title}"),
+        None => peers::missing(title, "iprange"),
     }
-    let output = output.unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let bits = |word: &str| word.parse::<Ipv4Addr>().unwrap().to_bits();
-    let text = String::from_utf8(output.stdout).unwrap();
-    let ranges = text.lines().map(|line| {
-        let (first, last) = line.split_once('-').unwrap_or((line, line));
-        (bits(first), bits(last))
-    });
-    Some(ranges.collect())
 }
 
 /// Addresses of which many are next to each other.
@@ -91,32 +65,26 @@ fn scores_agree_with_iprange() {
     for least in [1, 3, 8] {
         let selected = (0..LINES).filter(|line| score(*line) >= least);
         let plain = lines(selected.map(|line| address(line).to_string()));
-        let ours = union(&feed(Format::Score, Some(least)), &text);
+        let ours = union(&feed(&format!("format: score, min_score: {least}")), &text);
         assert!(ours.len() > 1000, "{}", ours.len());
-        if let Some(theirs) = iprange(&plain) {
-            assert_eq!(ours, theirs, "score {least}");
-        }
+        agrees("scores_agree_with_iprange", &ours, &plain);
     }
 }
 
 #[test]
 fn a_real_list_agrees_with_iprange() {
     let text = include_str!("../../config/demo/ipsum-level3.txt");
-    let ours = union(&feed(Format::Plain, None), text);
+    let ours = union(&feed("format: plain"), text);
     assert!(ours.len() > 10_000, "{}", ours.len());
-    if let Some(theirs) = iprange(text) {
-        assert_eq!(ours, theirs);
-    }
+    agrees("a_real_list_agrees_with_iprange", &ours, text);
 }
 
 #[test]
 fn prefixes_agree_with_iprange() {
     let prefix = |line: u32| format!("{}/{}", address(line), 22 + mixed(line ^ 7) % 11);
     let text = lines((0..LINES).map(prefix));
-    let ours = union(&feed(Format::Plain, None), &text);
-    if let Some(theirs) = iprange(&text) {
-        assert_eq!(ours, theirs);
-    }
+    let ours = union(&feed("format: plain"), &text);
+    agrees("prefixes_agree_with_iprange", &ours, &text);
 }
 
 #[test]
@@ -126,8 +94,6 @@ fn ranges_agree_with_iprange() {
         format!("{first}-{}", Ipv4Addr::from_bits(first.to_bits() + mixed(line ^ 9) % 300))
     };
     let text = lines((0..LINES / 10).map(range));
-    let ours = union(&feed(Format::Range, None), &text);
-    if let Some(theirs) = iprange(&text) {
-        assert_eq!(ours, theirs);
-    }
+    let ours = union(&feed("format: range"), &text);
+    agrees("ranges_agree_with_iprange", &ours, &text);
 }

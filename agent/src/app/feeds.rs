@@ -3,11 +3,13 @@
 use std::{iter, path::Path, sync::Arc};
 
 use tokio::sync::mpsc;
+use weir_common::counter::Counter;
 
 use super::App;
 use crate::{
     config::{self, Config},
-    feed::Feed,
+    datapath::DatapathError,
+    feed::{Feed, source::crowdsec::Totals},
     record::FeedRecord,
     telemetry::metrics::Metrics,
 };
@@ -21,6 +23,25 @@ pub(super) fn files(config: &Config) -> impl Iterator<Item = &Path> {
 }
 
 impl App {
+    /// Tells sources that want to know what has become of packets of their entries.
+    pub(super) fn tell_usage(&self, metrics: &Metrics) {
+        let mut usages = self.engine.usages().peekable();
+        if usages.peek().is_none() {
+            return;
+        }
+        let tell = || -> Result<(), DatapathError> {
+            let processed = metrics.processed()?;
+            for (name, usage) in usages {
+                let Counter { packets, bytes } = metrics.dropped(name)?;
+                usage.set(Totals { packets, bytes, processed });
+            }
+            Ok(())
+        };
+        if let Err(error) = tell() {
+            tracing::debug!(%error, "cannot tell sources what is dropped");
+        }
+    }
+
     /// Takes the news of a feed, and of those that wait behind it.
     pub(super) fn take(&mut self, metrics: &Metrics, first: Feed, updates: &mut mpsc::Receiver<Feed>) {
         let mut changed = false;

@@ -133,8 +133,8 @@ pub struct Crowdsec {
     pub origins: Vec<String>,
     /// Scenarios whose decisions count, those that contain one of these words; empty: all.
     pub scenarios_containing: Vec<String>,
-    /// What is done is reported back (`/v1/usage-metrics`).
-    pub usage_metrics: bool,
+    /// How often what is done is reported back (`/v1/usage-metrics`); nothing: never.
+    pub usage_interval: Option<Duration>,
 }
 
 /// A TAXII 2.1 collection.

@@ -64,6 +64,14 @@ pub enum Format {
     Github,
     /// `public-ip-list` of Fastly.
     Fastly,
+    /// Rules of Snort and Suricata: the sources of those that are about all that a source sends.
+    SnortRules,
+    /// Data of rbldnsd, types `ip4set`, `ip4tset`, `ip4trie` and `ip6trie`; the category is what it
+    /// answers, `127.0.0.2`.
+    Rbldnsd,
+    /// A response policy zone of name servers: `rpz-client-ip` and `rpz-ip`; the category is what is
+    /// done, such as `drop`.
+    Rpz,
     /// An autonomous system a line, `AS64500` or `64500`. Needs `tables`.
     AsnList,
     /// A country a line, ISO 3166-1 alpha-2. Needs `tables`.
@@ -87,6 +95,12 @@ pub enum Grammar {
     Words,
     /// [`Format::Range`]
     Range,
+    /// [`Format::SnortRules`]
+    Rules,
+    /// [`Format::Rbldnsd`]
+    Rbldnsd,
+    /// [`Format::Rpz`]
+    Rpz,
     /// [`Format::Columns`]
     Columns(Columns),
     /// [`Format::Csv`]
@@ -107,7 +121,12 @@ impl Format {
     /// Says what is wrong with it, and the mend.
     pub(crate) fn validate(&self) -> Result<(), String> {
         match self.grammar() {
-            Grammar::Plain | Grammar::Words | Grammar::Range => Ok(()),
+            Grammar::Plain
+            | Grammar::Words
+            | Grammar::Range
+            | Grammar::Rules
+            | Grammar::Rbldnsd
+            | Grammar::Rpz => Ok(()),
             Grammar::Columns(columns) | Grammar::Csv(columns) => columns.validate(),
             Grammar::JsonLines(json) if json.items.is_empty() => json.validate(),
             Grammar::JsonLines(_) => {
@@ -163,7 +182,10 @@ impl Format {
                 score: json.score.is_some(),
                 category: json.category.is_some(),
             },
-            Grammar::Plain | Grammar::Words | Grammar::Range => {
+            Grammar::Rbldnsd | Grammar::Rpz => {
+                Offers { subject: Subject::Address, score: false, category: true }
+            }
+            Grammar::Plain | Grammar::Words | Grammar::Range | Grammar::Rules => {
                 Offers { subject: Subject::Address, score: false, category: false }
             }
         }

@@ -78,6 +78,9 @@ fn far<T: Copy + Eq + std::hash::Hash>(before: &[T], after: &[T]) -> Option<(usi
 fn cancel<T: Copy + Ord>(mut one: Vec<T>, mut other: Vec<T>) -> (Vec<T>, Vec<T>) {
     one.sort_unstable();
     other.sort_unstable();
+    if one.is_empty() || other.is_empty() {
+        return (one, other);
+    }
     let (mut only_one, mut only_other) = (Vec::new(), Vec::new());
     let (mut ones, mut others) = (one.into_iter().peekable(), other.into_iter().peekable());
     loop {

@@ -1,6 +1,6 @@
 //! All feeds at work: a task each, so that a slow source delays no other.
 
-use std::{collections::HashMap, sync::Arc, time::SystemTime};
+use std::{collections::HashMap, sync::Arc};
 
 use tokio::{
     sync::{RwLock, mpsc, oneshot},
@@ -120,6 +120,12 @@ impl Engine {
         }
     }
 
+    /// Returns where to note what becomes of packets of a feed's entries, for feeds whose sources want
+    /// to know.
+    pub fn usages(&self) -> impl Iterator<Item = (&str, &Usage)> {
+        self.tasks.iter().filter_map(|(name, running)| Some((&**name, running.ways.usage.as_deref()?)))
+    }
+
     /// Returns a handle for others.
     #[must_use]
     pub fn handle(&self) -> Handle {
@@ -156,11 +162,6 @@ impl Handle {
             inlet.send(line).await.map_err(|_| format!("`{name}` has ended"))?;
         }
         Ok(())
-    }
-
-    /// Returns where to note what becomes of packets of a feed's entries, if its source wants to know.
-    pub async fn usage(&self, name: &str) -> Option<Arc<Usage>> {
-        self.0.read().await.get(name)?.usage.clone()
     }
 
     async fn wish<T>(&self, name: &str, wish: impl FnOnce(oneshot::Sender<T>) -> Wish) -> Result<T, String> {
@@ -203,10 +204,10 @@ async fn work(mut worker: Worker, mut wishes: mpsc::Receiver<Wish>, updates: mps
     let mut next = Instant::now() + pause;
     loop {
         let mut done = None;
-        let end = worker.ends_in(SystemTime::now()).map(|left| Instant::now() + left.max(END_MIN));
+        let end = worker.ends_in().map(|left| Instant::now() + left.max(END_MIN));
         let due = tokio::select! {
             () = sleep_until(end.map_or(next, |end| end.min(next))) => {
-                worker.expire(SystemTime::now());
+                worker.expire();
                 Instant::now() >= next
             }
             () = worker.news() => true,

@@ -1,9 +1,9 @@
 //! From a text to entries, one module a grammar. Pure, but for [`Tables`], which reads files.
 //!
 //! ```text
-//! text ─► whole ─┬─► plain ──────────────────────────► parsed
-//!                └─► words, range, lines, json ─► sink ─► parsed
-//!                              tables ────────────┘
+//! text ─► whole ─┬─► plain ────────────────────────────────────────► parsed
+//!                └─► words, range, rules, zones, lines, json ─► sink ─► parsed
+//!                                            tables ────────────┘
 //! ```
 
 /// What is to be known of a text before its lines.
@@ -16,6 +16,10 @@ mod address;
 mod lines;
 /// Ranges of addresses, one a line.
 mod range;
+/// Rules of Snort and Suricata.
+mod rules;
+/// What name servers are told.
+mod zones;
 /// JSON, in one piece or a line each.
 mod json;
 /// What becomes of a record: whether it is selected, and the networks it stands for.
@@ -61,6 +65,9 @@ pub fn parse_with(feed: &config::Feed, text: &[u8], tables: &Tables) -> Result<P
         grammar @ (Grammar::Plain
         | Grammar::Words
         | Grammar::Range
+        | Grammar::Rules
+        | Grammar::Rbldnsd
+        | Grammar::Rpz
         | Grammar::Columns(_)
         | Grammar::Csv(_)) => {
             whole::check_lines(text)?;
@@ -76,6 +83,9 @@ fn lines_of(grammar: &Grammar, text: &[u8], sink: &mut Sink<'_>) -> Result<(), S
         Grammar::Plain => sink.parsed = plain::parse_as(text, std::mem::take(&mut sink.parsed)),
         Grammar::Words => words(text, sink),
         Grammar::Range => range::parse(text, sink),
+        Grammar::Rules => rules::parse(text, sink),
+        Grammar::Rbldnsd => zones::rbldnsd(text, sink),
+        Grammar::Rpz => zones::rpz(text, sink),
         Grammar::Columns(columns) => {
             let separator = columns.separator.unwrap_or(Separator::Blank);
             lines::parse(columns, Form { separator, quotes: false }, text, sink)?;

@@ -10,7 +10,7 @@ use std::{
 use ipnet::IpNet;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::{Entries, Listing};
+use super::{Entries, Listing, clock};
 
 /// Entries by what names them at their source: the number of a decision, an indicator's id.
 ///
@@ -72,6 +72,22 @@ impl Ledger {
         self.entries.retain(|_, entry| entry.ends.is_none_or(|ends| ends > now));
         self.ends.retain(|second, _| time(*second) > now);
         true
+    }
+
+    /// Returns it with all ends so many seconds later.
+    #[must_use]
+    pub fn moved(&self, seconds: i64) -> Self {
+        let mut moved = self.clone();
+        if seconds != 0 {
+            moved.ends.clear();
+            for entry in moved.entries.values_mut() {
+                entry.ends = entry.ends.map(|ends| clock::moved(ends, seconds));
+                if let Some(ends) = entry.ends {
+                    *moved.ends.entry(second(ends)).or_default() += 1;
+                }
+            }
+        }
+        moved
     }
 
     /// Returns when the next of them ends.

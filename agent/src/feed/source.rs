@@ -222,7 +222,10 @@ mod tests {
     //! Settings as tests of sources have them.
 
     use super::*;
-    use crate::config::{Auth, Enforce, Feed, FeedAction, Guards, Http, Select};
+    use crate::{
+        config::{Auth, Feed, Http},
+        feed::format::testing,
+    };
 
     pub(super) fn http(url: &str) -> Http {
         Http {
@@ -238,18 +241,6 @@ mod tests {
     }
 
     pub(super) fn feed(source: config::Source) -> Feed {
-        Feed {
-            name: "test".to_owned(),
-            source,
-            format: config::Format::default(),
-            select: Select::default(),
-            action: FeedAction::Drop,
-            enforce: Enforce::Enforce,
-            category: None,
-            weight: 1,
-            interval: Duration::from_secs(10),
-            ttl: None,
-            guards: Guards::default(),
-        }
+        Feed { source, interval: Duration::from_secs(10), ..testing::feed(config::Format::default()) }
     }
 }

@@ -1,6 +1,6 @@
 //! One feed at work: asks its source, judges what it answers, keeps the last good list.
 
-/// When it wants attention.
+/// When it wants attention, and what ends meanwhile.
 mod schedule;
 
 use std::{
@@ -15,7 +15,7 @@ use tokio::{
 };
 
 use super::{
-    Feed, Listing, Parsed, Refusal,
+    Feed, Listing, Parsed, Refusal, clock,
     difference::Difference,
     format::{self, Tables},
     guard,
@@ -137,7 +137,7 @@ impl Worker {
                     }
                 }
                 self.known = Some(self.feed.listing.entries.len());
-                self.expire(SystemTime::now());
+                self.expire();
             }
             Ok(None) => {}
             // The source is asked for the whole list, as if there were none.
@@ -168,7 +168,7 @@ impl Worker {
             }
         };
         self.feed.state.milliseconds = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-        self.expire(SystemTime::now()) || changed
+        self.expire() || changed
     }
 
     /// Reads the tables that have changed. The list is then asked for as if there were none: what it
@@ -216,25 +216,32 @@ impl Worker {
                 self.feed.state.reads.unchanged += 1;
                 false
             }
-            Fetched::Text(text, validators) => match self.parse(&text) {
-                Ok(parsed) => self.judge(parsed, validators),
-                Err(message) => {
-                    self.feed.state.reads.refused += 1;
-                    self.refuse(FORMAT, message, false);
-                    self.held = None;
-                    self.refused = self.feed.state.refusal.clone().map(|refusal| (refusal, validators));
-                    false
-                }
-            },
+            Fetched::Text(text, validators) => self.take_text(text, validators),
             Fetched::List(parsed) => self.judge(parsed, Validators::default()),
             Fetched::Ledger(ledger, rejected) => self.take_stream(ledger, rejected),
+        }
+    }
+
+    fn take_text(&mut self, text: Vec<u8>, validators: Validators) -> bool {
+        let parsed = self.parse(&text);
+        // It is larger than the list.
+        drop(text);
+        match parsed {
+            Ok(parsed) => self.judge(parsed, validators),
+            Err(message) => {
+                self.feed.state.reads.refused += 1;
+                self.refuse(FORMAT, message, false);
+                self.held = None;
+                self.refused = self.feed.state.refusal.clone().map(|refusal| (refusal, validators));
+                false
+            }
         }
     }
 
     /// Takes entries that come one by one. Where they are decisions of this moment nobody doubts that
     /// they are many or few; where they are a collection, it is a list like others.
     fn take_stream(&mut self, mut ledger: Ledger, rejected: super::Rejected) -> bool {
-        ledger.forget(SystemTime::now());
+        ledger.forget(self.now());
         let listing = ledger.listing();
         let new = New { listing, rejected, validators: Validators::default(), ledger: Some(ledger) };
         if self.feed.config.source.is_stream() {
@@ -329,38 +336,12 @@ impl Worker {
     }
 
     fn take_ledger(&mut self, mut ledger: Ledger) {
-        ledger.forget(SystemTime::now());
+        ledger.forget(self.now());
         let listing = ledger.listing();
         if self.feed.listing != listing {
             self.set(listing);
         }
         self.ledger = Some(ledger);
-    }
-
-    /// Lets go of what has ended. Returns true if something has.
-    pub fn expire(&mut self, now: SystemTime) -> bool {
-        let before = self.feed.listing.len();
-        if let Some(mut ledger) = self.ledger.take() {
-            if ledger.next_end().is_some_and(|end| end <= now) {
-                ledger.forget(now);
-                self.feed.listing = ledger.listing();
-            }
-            self.ledger = Some(ledger);
-        }
-        if self.lapses_in().is_some_and(|left| left.is_zero()) {
-            tracing::warn!(feed = %self.feed.config.name, entries = before,
-                "not confirmed within its ttl, no longer in force");
-            self.feed.state.expired = true;
-            self.feed.listing = Listing::default();
-            self.ledger = None;
-            // The source has to tell all of it.
-            self.validators = Validators::default();
-            self.refused = None;
-            if let Ok(source) = &mut self.source {
-                source.forget();
-            }
-        }
-        before != self.feed.listing.len()
     }
 
     /// Keeps the time of the confirmation, which costs nothing.
@@ -373,6 +354,10 @@ impl Worker {
 
     fn save(&self) {
         let content = match &self.ledger {
+            // The next agent begins with the wall clock as it is then.
+            Some(ledger) if self.feed.config.source.is_stream() => {
+                Content::Ledger(ledger.moved(clock::set_forward()))
+            }
             Some(ledger) => Content::Ledger(ledger.clone()),
             None => Content::Listing(self.feed.listing.clone()),
         };

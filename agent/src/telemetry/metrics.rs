@@ -1,6 +1,6 @@
 //! The metrics page, made anew from the kernel's counters at each scrape.
 //!
-//! Nothing is polled in between, and nothing that the kernel counts is counted again here. No label
+//! Nothing is polled for it in between, and nothing that the kernel counts is counted again here. No label
 //! carries an address.
 
 /// Bans and manual rules.
@@ -88,6 +88,24 @@ impl Metrics {
         self.view.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Returns how many packets the kernel has looked at, on interfaces that are there.
+    ///
+    /// # Errors
+    /// [`DatapathError`] where its counters cannot be read.
+    pub fn processed(&self) -> Result<u64, DatapathError> {
+        let slots = self.view.lock().unwrap_or_else(PoisonError::into_inner).slots();
+        Ok(self.counters.packets(&slots)?.iter().map(|row| row.count.packets).sum())
+    }
+
+    /// Returns the packets that were dropped because of a feed.
+    ///
+    /// # Errors
+    /// [`DatapathError`] where the kernel's counters cannot be read.
+    pub fn dropped(&self, feed: &str) -> Result<Counter, DatapathError> {
+        let view = self.view.lock().unwrap_or_else(PoisonError::into_inner);
+        feed_count(&self.counters, &view.record.classes, feed, Outcome::Drop)
+    }
+
     /// Returns the page, in the text format of Prometheus (version 0.0.4).
     ///
     /// # Errors
@@ -106,6 +124,13 @@ impl Metrics {
         encoder.encode(&page.registry.gather(), &mut text)?;
         encoder.encode(&self.l7.gather(), &mut text)?;
         Ok(text)
+    }
+}
+
+impl View {
+    /// Returns the counter slots of its interfaces, and that of all others.
+    fn slots(&self) -> Vec<u32> {
+        self.interfaces.iter().map(|interface| interface.slot).chain([0]).collect()
     }
 }
 
@@ -197,9 +222,7 @@ impl Page {
         const LABELS: &[&str] = &["interface", "family", "verdict", "reason"];
         let packets = self.counter("weir_packets_total", "Packets, each counted once.", LABELS)?;
         let bytes = self.counter("weir_bytes_total", "Bytes of these packets, without padding.", LABELS)?;
-        let mut slots: Vec<u32> = view.interfaces.iter().map(|interface| interface.slot).collect();
-        slots.push(0);
-        for row in counters.packets(&slots)? {
+        for row in counters.packets(&view.slots())? {
             let interface = view
                 .interfaces
                 .iter()

@@ -1,45 +1,33 @@
-use std::{
-    fs,
-    io::Write as _,
-    net::{IpAddr, Ipv4Addr},
-    process::Command,
-    thread,
-    time::{Duration, Instant},
-};
+use std::{fs, io::Write as _, time::Duration};
 
 use flate2::{Compression, write::GzEncoder};
 use weir_tests::{
-    agent::{Agent, binary},
-    frame::{Frame, Sight},
+    agent::Agent,
     namespace::Pair,
-    patience,
     web::{Answer, Body, Server},
-    wire::{Receiver, Wire},
 };
 
-/// In the list with faults.
-const LISTED: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 7);
-/// In the list without.
-const OTHER: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 9);
-/// In no list.
-const CLEAN: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 77);
-/// How long the agent may take to notice something.
-const PATIENCE_SECONDS: u64 = 20;
+use super::stand::{self, CLEAN, LISTED, OTHER, deliver, entries, refresh, value, wait};
 
-fn config(server: &Server, more: &str) -> String {
-    format!(
-        "enforce: enforce
-interfaces: [{{name: eth0}}]
-services: [{{name: https, ports: [443/tcp]}}]
-feeds:
-  - {{name: faulty, url: '{}', action: drop, interval: 1s, http: {{insecure: true, private: true, timeout: 2s}}, guards: {{bytes: 1MiB}}{more}}}
-  - {{name: good, url: '{}', action: drop, interval: 1s, http: {{insecure: true, private: true}}}}
-listen: {{metrics: 127.0.0.1:9646}}
-tables: {{limiter: 8MiB}}
-",
-        server.url("/faulty?token=a"),
-        server.url("/good"),
-    )
+/// Where the server of the lists is: an address that lists may come from.
+const PUBLIC: &str = "192.0.2.80";
+
+/// A feed whose list goes wrong, and one whose list does not.
+fn feeds(server: &Server) -> [String; 2] {
+    [
+        format!(
+            "{{name: faulty, url: '{}', action: drop, interval: 1s, http: {{insecure: true, timeout: 2s}}, guards: {{bytes: 8MiB}}}}",
+            server.url("/faulty?token=a")
+        ),
+        format!(
+            "{{name: good, url: '{}', action: drop, interval: 1s, http: {{insecure: true}}}}",
+            server.url("/good")
+        ),
+    ]
+}
+
+fn config(server: &Server) -> String {
+    stand::config(&feeds(server).each_ref().map(String::as_str))
 }
 
 /// The list with faults as it should be: so many entries, the first of which is listed.
@@ -49,60 +37,21 @@ fn list(entries: usize) -> String {
 }
 
 fn served(pair: &Pair) -> Server {
-    let server = Server::start(Some(&pair.server)).unwrap();
+    pair.server.ip(&format!("addr add {PUBLIC}/32 dev lo")).unwrap();
+    let server = Server::start_at(Some(&pair.server), PUBLIC.parse().unwrap()).unwrap();
     server.list("/faulty", list(1000));
     server.list("/good", format!("{OTHER}\n"));
     server
 }
 
 fn started(pair: &Pair, server: &Server) -> Agent {
-    let mut agent = Agent::new(binary().unwrap(), &pair.server).unwrap();
-    agent.configure(&config(server, "")).unwrap();
-    agent.start().unwrap();
+    let agent = stand::started(pair, &feeds(server).each_ref().map(String::as_str));
     wait(&agent, "both lists", |agent| entries(agent, "faulty") == 1000 && entries(agent, "good") == 1);
     agent
 }
 
-fn value(agent: &Agent, name: &str, labels: &[(&str, &str)]) -> usize {
-    let sum = agent.metrics().unwrap().sum(name, labels);
-    // Counts are whole numbers.
-    format!("{sum:.0}").parse().unwrap()
-}
-
-fn entries(agent: &Agent, feed: &str) -> usize {
-    value(agent, "weir_feed_entries", &[("feed", feed)])
-}
-
 fn held(agent: &Agent) -> bool {
-    value(agent, "weir_feed_held", &[("feed", "faulty")]) > 0
-}
-
-fn wait(agent: &Agent, what: &str, mut done: impl FnMut(&Agent) -> bool) {
-    let deadline = Instant::now() + patience::seconds(PATIENCE_SECONDS);
-    while !done(agent) {
-        assert!(Instant::now() < deadline, "never: {what}; the log:\n{}", agent.log());
-        thread::sleep(Duration::from_millis(50));
-    }
-}
-
-/// Has a feed read now, and returns what is said of it.
-fn refresh(agent: &Agent, feed: &str) -> String {
-    let output = agent.weir(&["feeds", "refresh", feed, "-o", "json"]).unwrap();
-    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
-}
-
-fn deliver<const N: usize>(pair: &Pair, sources: [Ipv4Addr; N]) -> [usize; N] {
-    let receiver =
-        pair.server.run(|| Receiver::start(Pair::INTERFACE, |frame| Some(Sight::of(frame)?.source))).unwrap();
-    let wire = pair.client.run(|| Wire::open(Pair::INTERFACE)).unwrap();
-    for source in sources {
-        let frame = Frame::new().ipv4(source, Pair::SERVER.v4).udp(4000, 53).payload(b"weir").build();
-        for _ in 0..10 {
-            wire.send(&frame).unwrap();
-        }
-    }
-    let arrivals = receiver.stop().unwrap();
-    sources.map(|source| arrivals.packets(&IpAddr::V4(source)))
+    stand::held(agent, "faulty")
 }
 
 fn gzip(text: &[u8]) -> Vec<u8> {
@@ -123,6 +72,12 @@ fn faults() -> Vec<(&'static str, Answer, &'static str, &'static str)> {
         ("everything", Answer::ok(format!("{}0.0.0.0/0\n", list(1000))), "vast", "no list of offenders"),
         ("lost 60 %", Answer::ok(list(400)), "shrink", "weir feeds accept faulty"),
         ("grew 15 times", Answer::ok(list(15_000)), "growth", "weir feeds accept faulty"),
+        (
+            "cut short",
+            Answer::ok(format!("# Entries : 2000 subnets, 2000 unique IPs\n{}", list(1000))),
+            "truncated",
+            "weir feeds accept faulty",
+        ),
         ("of another format", Answer::ok(noise), "garbled", "not in its format"),
         ("a page", Answer::ok(page.clone()).header("Content-Type", "text/html"), "html", "HTML page"),
         ("gone", Answer::status(404), "status", "404"),
@@ -136,10 +91,16 @@ fn faults() -> Vec<(&'static str, Answer, &'static str, &'static str)> {
         ("slow", Answer::ok("").body(Body::Drip(drip, 16, pause)), "timeout", "http.timeout"),
         ("silent", Answer::ok("").body(Body::Hang), "timeout", "http.timeout"),
         ("cut off", Answer::ok("").body(Body::Cut(list(700).into(), 100_000)), "protocol", "breaks off"),
-        ("a bomb", packed(gzip(&vec![b'\n'; 64 << 20])), "size", "guards.bytes"),
+        ("a bomb", packed(gzip(&vec![b'\n'; 64 << 20])), "ratio", "100 times"),
         ("not packed as it says", packed(list(1000).into()), "encoding", "no whole gzip"),
         ("packed as nobody asked", Answer::ok("").header("Content-Encoding", "br"), "encoding", "`br`"),
         ("redirects for ever", Answer::redirect(302, "/faulty"), "redirect", "5 times"),
+        (
+            "redirects inside",
+            Answer::redirect(302, "http://127.0.0.1:9646/metrics"),
+            "address",
+            "http.private",
+        ),
         ("redirects elsewhere", Answer::redirect(302, "file:///etc/passwd"), "redirect", "nowhere"),
     ]
 }
@@ -149,7 +110,7 @@ fn no_fault_changes_what_is_enforced() {
     let pair = Pair::new().unwrap();
     let server = served(&pair);
     let agent = started(&pair, &server);
-    assert_eq!(deliver(&pair, [LISTED, OTHER, CLEAN]), [0, 0, 10]);
+    assert_eq!(deliver(&pair, &[LISTED, OTHER, CLEAN]), [0, 0, 10]);
     for (what, answer, cause, word) in faults() {
         server.answer("/faulty", answer);
         let told = refresh(&agent, "faulty");
@@ -157,7 +118,7 @@ fn no_fault_changes_what_is_enforced() {
         assert!(told.contains(word) && !told.contains("token"), "{what}: {told}");
         wait(&agent, what, held);
         assert_eq!((entries(&agent, "faulty"), entries(&agent, "good")), (1000, 1), "{what}");
-        assert_eq!(deliver(&pair, [LISTED, OTHER, CLEAN]), [0, 0, 10], "{what}");
+        assert_eq!(deliver(&pair, &[LISTED, OTHER, CLEAN]), [0, 0, 10], "{what}");
         // The other list goes on.
         let before = value(&agent, "weir_feed_reads_total", &[("feed", "good")]);
         refresh(&agent, "good");
@@ -183,7 +144,7 @@ fn a_list_that_has_not_changed_costs_nothing() {
     wait(&agent, "asked again and again", |_| server.count("/faulty", 304) >= 3);
     assert_eq!(server.count("/faulty", 200), 1);
     assert_eq!(written(), before, "it is not written anew");
-    assert_eq!(deliver(&pair, [LISTED, OTHER, CLEAN]), [0, 0, 10]);
+    assert_eq!(deliver(&pair, &[LISTED, OTHER, CLEAN]), [0, 0, 10]);
 }
 
 #[test]
@@ -222,9 +183,9 @@ fn a_start_without_the_server_enforces_at_once() {
     drop(server);
     agent.start().unwrap();
     assert_eq!(entries(&agent, "faulty"), 1000);
-    assert_eq!(deliver(&pair, [LISTED, OTHER, CLEAN]), [0, 0, 10]);
+    assert_eq!(deliver(&pair, &[LISTED, OTHER, CLEAN]), [0, 0, 10]);
     wait(&agent, "it says that nobody answers", |agent| agent.log().contains("cannot be reached"));
-    assert_eq!(deliver(&pair, [LISTED, OTHER, CLEAN]), [0, 0, 10]);
+    assert_eq!(deliver(&pair, &[LISTED, OTHER, CLEAN]), [0, 0, 10]);
 }
 
 #[test]
@@ -245,21 +206,21 @@ fn a_damaged_copy_is_fetched_anew() {
     assert_eq!(server.count("/faulty", 200), before + 1, "asked without an ETag");
     assert!(agent.log().contains("faulty.list.bad"), "{}", agent.log());
     assert!(path.with_extension("list.bad").exists());
-    assert_eq!(deliver(&pair, [LISTED, OTHER, CLEAN]), [0, 0, 10]);
+    assert_eq!(deliver(&pair, &[LISTED, OTHER, CLEAN]), [0, 0, 10]);
 }
 
 #[test]
 fn a_full_disk_does_not_matter_until_the_next_start() {
     let pair = Pair::new().unwrap();
     let server = served(&pair);
-    let mut agent = Agent::new(binary().unwrap(), &pair.server).unwrap();
+    let mut agent = stand::agent(&pair);
     let state = agent.directory().join("state");
     fs::create_dir(&state).unwrap();
     // 40 KiB: 1000 entries have room, 9000 have none beside them.
     let mounted =
         pair.server.command("mount").args(["-t", "tmpfs", "-o", "size=40k", "tmpfs"]).arg(&state).status();
     assert!(mounted.unwrap().success());
-    agent.configure(&config(&server, "")).unwrap();
+    agent.configure(&config(&server)).unwrap();
     agent.start().unwrap();
     wait(&agent, "the list", |agent| entries(agent, "faulty") == 1000);
     let kept = || {
@@ -272,41 +233,10 @@ fn a_full_disk_does_not_matter_until_the_next_start() {
     wait(&agent, "the new one in force", |agent| entries(agent, "faulty") == 9000);
     wait(&agent, "it is told", |agent| agent.log().contains("the one before is kept"));
     assert_eq!(kept().unwrap(), size);
-    assert_eq!(deliver(&pair, [LISTED, OTHER, CLEAN]), [0, 0, 10]);
+    assert_eq!(deliver(&pair, &[LISTED, OTHER, CLEAN]), [0, 0, 10]);
     // Without the server it is the one before.
     agent.kill().unwrap();
     drop(server);
     agent.start().unwrap();
     assert_eq!(entries(&agent, "faulty"), 1000);
-}
-
-#[test]
-fn a_clock_that_was_put_back_is_no_reason_to_forget() {
-    let pair = Pair::new().unwrap();
-    let server = served(&pair);
-    let mut agent = started(&pair, &server);
-    let path = agent.directory().join("state/feeds/faulty.list");
-    wait(&agent, "it is kept", |_| path.exists());
-    assert!(agent.stop().unwrap().success());
-    // As if it had been confirmed in ten years: the head says when, and has a sum of itself.
-    let mut bytes = fs::read(&path).unwrap();
-    let seconds = u64::from_le_bytes(bytes[12..20].try_into().unwrap()) + 10 * 365 * 86_400;
-    bytes[12..20].copy_from_slice(&seconds.to_le_bytes());
-    let sum = crc32(&bytes[..60]);
-    bytes[60..64].copy_from_slice(&sum.to_le_bytes());
-    fs::write(&path, bytes).unwrap();
-    drop(server);
-    agent.start().unwrap();
-    let now = Command::new("date").arg("+%s").output().unwrap();
-    let now: usize = String::from_utf8(now.stdout).unwrap().trim().parse().unwrap();
-    let last = value(&agent, "weir_feed_last_success_timestamp_seconds", &[("feed", "faulty")]);
-    assert!(last <= now, "{last} is after {now}");
-    assert_eq!(entries(&agent, "faulty"), 1000);
-}
-
-/// CRC-32 of IEEE 802.3, bit by bit.
-fn crc32(bytes: &[u8]) -> u32 {
-    !bytes.iter().fold(u32::MAX, |sum, byte| {
-        (0..8).fold(sum ^ u32::from(*byte), |sum, _| (sum >> 1) ^ (0xedb8_8320 & (sum & 1).wrapping_neg()))
-    })
 }

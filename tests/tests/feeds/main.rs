@@ -5,5 +5,13 @@
 mod http;
 /// Keys and certificates that nobody else trusts.
 mod tls;
+/// The whole agent in a namespace.
+mod stand;
 /// The whole agent, whose sources go wrong.
 mod guards;
+/// The whole agent as time passes, and as clocks do not agree about it.
+mod time;
+/// The whole agent, and from where its lists come.
+mod places;
+/// Months of a list's life.
+mod replay;

@@ -1,7 +1,14 @@
-use std::{net::Ipv4Addr, thread, time::Duration};
+use std::{
+    net::Ipv4Addr,
+    sync::atomic::{AtomicUsize, Ordering::Relaxed},
+    thread,
+    time::{Duration, Instant},
+};
 
 use weir_tests::{
+    agent::Agent,
     namespace::{Namespace, Pair},
+    patience,
     peers::{self, Crowdsec},
     web::{Answer, Body, Server},
 };
@@ -166,6 +173,68 @@ fn key() -> tempfile::NamedTempFile {
     let key = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(key.path(), "secret\n").unwrap();
     key
+}
+
+/// Debian's takes no usage metrics, so this is a LAPI that does, if not always.
+#[test]
+fn what_the_kernel_drops_is_reported() {
+    let pair = Pair::new().unwrap();
+    let (server, key) = (Server::start(Some(&pair.server)).unwrap(), key());
+    let [source, clean] = [Ipv4Addr::new(198, 51, 100, 7), Ipv4Addr::new(203, 0, 113, 9)];
+    let decision = format!(
+        r#"{{"new":[{{"id":1,"origin":"cscli","scope":"Ip","type":"ban","value":"{source}","duration":"4h"}}],"deleted":null}}"#
+    );
+    server.answer("/v1/decisions/stream", Answer::ok(decision));
+    let tries = AtomicUsize::new(0);
+    server.handle("/v1/usage-metrics", move |_| {
+        Answer::status(if tries.fetch_add(1, Relaxed).is_multiple_of(2) { 500 } else { 201 })
+    });
+    let agent = started(&pair, &feed(&server.url("/"), key.path(), ", usage_interval: 1s"));
+    wait_for_packets(&pair, &agent, source, true);
+    wait_for_packets(&pair, &agent, clean, false);
+    // Again, after something has been reported.
+    wait_for_sum(&agent, &server);
+    wait_for_packets(&pair, &agent, source, true);
+    let [packets, bytes, processed] = wait_for_sum(&agent, &server);
+    assert!(packets >= 2 * PACKETS as u64 && processed >= packets + PACKETS as u64, "{packets} {processed}");
+    assert_eq!(bytes, packets * (bytes / packets), "they were all alike");
+    let (request, _) = server.asked("/v1/usage-metrics").pop().unwrap();
+    assert_eq!((&*request.method, request.header("x-api-key")), ("POST", "secret"));
+    assert_eq!(reported(&request.body, "active_decisions", "ip"), 1);
+}
+
+/// Waits until what the server was told adds up to what the kernel has counted: packets and bytes
+/// that were dropped, and packets that were not.
+fn wait_for_sum(agent: &Agent, server: &Server) -> [u64; 3] {
+    let deadline = Instant::now() + patience::seconds(30);
+    loop {
+        let metrics = agent.metrics().unwrap();
+        let drops = [("verdict", "drop")];
+        let want = [
+            metrics.count("weir_feed_packets_total", &[("feed", "crowd"), drops[0]]),
+            metrics.count("weir_bytes_total", &drops),
+        ];
+        let mut told = [0; 3];
+        for (request, status) in server.asked("/v1/usage-metrics") {
+            let items = [("dropped", "packet"), ("dropped", "byte"), ("processed", "packet")];
+            for (sum, (name, unit)) in told.iter_mut().zip(items) {
+                *sum += if status == 201 { reported(&request.body, name, unit) } else { 0 };
+            }
+        }
+        if want[0] > 0 && want == told[..2] {
+            return told;
+        }
+        assert!(Instant::now() < deadline, "{told:?} rather than {want:?}\n{}", agent.log());
+        thread::sleep(Duration::from_millis(100));
+    }
+}
+
+/// Returns what a report says of something.
+fn reported(body: &[u8], name: &str, unit: &str) -> u64 {
+    let page: serde_json::Value = serde_json::from_slice(body).unwrap();
+    let items = page["remediation_components"][0]["metrics"][0]["items"].as_array().unwrap().clone();
+    let of = |item: &&serde_json::Value| item["name"] == name && item["unit"] == unit;
+    items.iter().filter(of).map(|item| item["value"].as_u64().unwrap()).sum()
 }
 
 /// What Debian's does not do: go away in the middle of an answer, or say what is no answer.

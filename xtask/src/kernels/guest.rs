@@ -16,7 +16,7 @@ use nix::{
     mount::{MsFlags, mount},
     sys::reboot::{RebootMode, reboot},
 };
-use weir_tests::{patience, process::Process};
+use weir_tests::{machine, patience, process::Process};
 
 use super::{
     report::{Outcome, Report},
@@ -105,6 +105,7 @@ fn set_up() -> Result<Reports> {
 
 fn run_tests(reports: &mut Reports) -> Result<()> {
     load_modules()?;
+    bring_loopback_up()?;
     let release = fs::read_to_string(RELEASE).with_context(|| format!("read {RELEASE}"))?;
     reports.tell(&Report::Booted(release.trim().to_owned()))?;
     let plan = fs::read_to_string(PLAN).with_context(|| format!("read {PLAN}"))?;
@@ -139,6 +140,14 @@ fn load_modules() -> Result<()> {
     Ok(())
 }
 
+/// Tests without a namespace of their own talk to themselves.
+fn bring_loopback_up() -> Result<()> {
+    let mut ip = Command::new("/bin/ip");
+    let status = ip.args(["link", "set", "lo", "up"]).status().context("run ip")?;
+    ensure!(status.success(), "the loopback interface does not come up: {status}");
+    Ok(())
+}
+
 /// Runs a test as a process of its own: where one crashes, the next has a kernel all the same.
 fn run_test(test: &Test) -> Result<Outcome> {
     let output = File::create(OUTPUT).with_context(|| format!("make {OUTPUT}"))?;
@@ -148,6 +157,7 @@ fn run_test(test: &Test) -> Result<Outcome> {
         .env("PATH", "/bin")
         .env("WEIR_BINARY", AGENT)
         .env(patience::VARIABLE, SLOWNESS)
+        .env(machine::VARIABLE, "guest")
         .env("RUST_BACKTRACE", "1")
         .stdin(Stdio::null())
         .stdout(output.try_clone().context("share a file")?)

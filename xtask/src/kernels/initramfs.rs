@@ -19,7 +19,9 @@ use super::{
 use crate::sh;
 
 /// Programs of the machine that tests call.
-const TOOLS: [&str; 4] = ["ip", "bpftool", "prlimit", "setpriv"];
+const TOOLS: [&str; 5] = ["ip", "bpftool", "mount", "prlimit", "setpriv"];
+/// Names that need no server.
+const HOSTS: &str = "127.0.0.1 localhost\n";
 
 /// Packs a guest for these tests.
 pub(super) fn pack(
@@ -51,6 +53,7 @@ pub(super) fn pack(
         let path = format!("{}/{number:02}-{}.ko", guest::MODULES, module.name);
         image.archive.file(&path, false, &module.bytes)?;
     }
+    image.archive.file("/etc/hosts", false, HOSTS.as_bytes())?;
     image.archive.file(guest::PLAN, false, guest::write_plan(tests).as_bytes())?;
     image.finish()
 }

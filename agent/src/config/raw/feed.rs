@@ -87,6 +87,7 @@ pub(in crate::config) struct Crowdsec {
     pub(in crate::config) scenarios_containing: Vec<String>,
     #[serde(default = "yes")]
     pub(in crate::config) usage_metrics: bool,
+    pub(in crate::config) usage_interval: Option<Text>,
 }
 
 #[derive(Debug, Deserialize)]

@@ -25,6 +25,8 @@ const INTERVAL: Duration = Duration::from_hours(1);
 const INTERVAL_MIN: Duration = Duration::from_secs(1);
 /// A stream is asked for news only, so often.
 const STREAM_INTERVAL: Duration = Duration::from_secs(10);
+/// How often a LAPI is told what is done, as its own bouncers do.
+const USAGE_INTERVAL: Duration = Duration::from_mins(30);
 const HOLD: Duration = Duration::from_mins(2);
 /// `BLACKHOLE` of RFC 7999.
 const BLACKHOLE: (u16, u16) = (65535, 666);
@@ -134,12 +136,7 @@ fn source(
         let mut http = web(check, "crowdsec.url", &crowdsec.url);
         let file = path(check, &format!("{field}.crowdsec.key"), &crowdsec.key);
         http.auth = Auth::Header { name: "X-Api-Key".to_owned(), prefix: String::new(), file };
-        sources.push(Source::Crowdsec(Crowdsec {
-            http,
-            origins: crowdsec.origins.clone(),
-            scenarios_containing: crowdsec.scenarios_containing.clone(),
-            usage_metrics: crowdsec.usage_metrics,
-        }));
+        sources.push(Source::Crowdsec(self::crowdsec(check, field, http, crowdsec)));
     }
     if let Some(taxii) = &raw.taxii {
         let http = web(check, "taxii.collection", &taxii.collection);
@@ -219,6 +216,24 @@ fn check_url(check: &mut Check, field: &str, text: &Text, insecure: bool) {
         },
     };
     check.problem(text.referenced, field, message);
+}
+
+fn crowdsec(check: &mut Check, field: &str, http: Http, raw: &raw::feed::Crowdsec) -> Crowdsec {
+    let field = format!("{field}.crowdsec.usage_interval");
+    let every = raw.usage_interval.as_ref().and_then(|text| {
+        let Lasts(every) = check.parse(&field, text)?;
+        if every.is_some_and(|every| every < INTERVAL_MIN) {
+            let least = humantime::format_duration(INTERVAL_MIN);
+            check.problem(text.referenced, &field, format!("`{}` is less than {least}", text.value));
+        }
+        every
+    });
+    Crowdsec {
+        http,
+        origins: raw.origins.clone(),
+        scenarios_containing: raw.scenarios_containing.clone(),
+        usage_interval: raw.usage_metrics.then(|| every.unwrap_or(USAGE_INTERVAL)),
+    }
 }
 
 fn bgp(check: &mut Check, field: &str, raw: &raw::feed::Bgp) -> Bgp {

@@ -60,6 +60,47 @@ fn grammars_that_are_in_no_catalogue() {
             "ip-port.txt",
             &["192.0.2.1/32", "198.51.100.7/32", "203.0.113.4/32", "2001:db8::1/128", "2001:db8::7/128"],
         ),
+        (
+            "snort-rules",
+            "block.rules",
+            &[
+                "192.0.2.1/32",
+                "198.51.100.0/25",
+                "198.51.100.128/26",
+                "203.0.113.5/32",
+                "203.0.113.6/32",
+                "203.0.113.7/32",
+                "2001:db8::/48",
+            ],
+        ),
+        (
+            "rbldnsd",
+            "rbldnsd.txt",
+            &[
+                "192.0.2.0/25",
+                "192.0.2.192/26",
+                "192.0.2.130/32",
+                "198.51.100.0/24",
+                "203.0.113.0/30",
+                "203.0.113.4/32",
+                "203.0.113.7/32",
+                "203.0.113.64/27",
+            ],
+        ),
+        ("rbldnsd", "rbldnsd6.txt", &["2001:db8::/49", "2001:db8:0:8001::/64"]),
+        (
+            "rpz",
+            "rpz.zone",
+            &[
+                "192.0.2.0/25",
+                "192.0.2.192/26",
+                "198.51.100.5/32",
+                "203.0.113.0/24",
+                "2001:db8:1::/48",
+                "2001:db8::5/128",
+                "2001:db8:2::/128",
+            ],
+        ),
     ];
     for (yaml, file, want) in tables {
         let found = parsed(format(yaml), &sample(file));
@@ -175,6 +216,11 @@ fn what_is_selected() {
     assert_eq!(found.parsed.rejected.unselected, 1);
     let found = selected("threatfox", of(80), &sample("threatfox.csv"));
     assert_eq!((found.entries, found.parsed.rejected.unselected), (vec!["192.0.2.10/32".to_owned()], 2));
+    let found = selected("rbldnsd", categories(&["127.0.0.4"]), &sample("rbldnsd.txt"));
+    assert_eq!((found.entries, found.parsed.rejected.unselected), (vec!["203.0.113.64/27".to_owned()], 5));
+    let found = selected("rpz", categories(&["drop"]), &sample("rpz.zone"));
+    assert_eq!(found.entries, ["192.0.2.0/25", "192.0.2.192/26", "2001:db8:1::/48"]);
+    assert_eq!(found.parsed.rejected.unselected, 7);
     let table = Select { tables: vec![path("asn-table.csv")], ..categories(&["nl"]) };
     let found = selected("spamhaus-asndrop", table, &sample("spamhaus-asndrop.json"));
     assert_eq!(found.entries, ["198.51.100.0/25", "2001:db8::/48"]);
@@ -251,6 +297,9 @@ const ALL: &[(&str, &str)] = &[
     ("google", "google.json"),
     ("github", "github.json"),
     ("fastly", "fastly.json"),
+    ("snort-rules", "block.rules"),
+    ("rbldnsd", "rbldnsd.txt"),
+    ("rpz", "rpz.zone"),
     ("asn-list", "asn-table.csv"),
     ("country-list", "tor-geoip.txt"),
 ];

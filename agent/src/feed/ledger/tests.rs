@@ -100,6 +100,19 @@ fn names_that_start_alike_are_found_together() {
 }
 
 #[test]
+fn ends_are_moved_with_the_clock() {
+    let mut ledger = Ledger::default();
+    ledger.set("a", entry(1, false, Some(at(5000))));
+    ledger.set("b", entry(2, true, None));
+    assert_eq!(ledger.moved(0), ledger);
+    let mut later = ledger.moved(-3);
+    assert_eq!((later.next_end(), ledger.next_end()), (Some(at(2000)), Some(at(5000))));
+    assert_eq!(later.moved(3), ledger);
+    assert!(!later.forget(at(1999)) && later.forget(at(2000)));
+    assert_eq!((later.len(), later.next_end()), (1, None));
+}
+
+#[test]
 fn a_file_of_another_shape_is_an_error() {
     for text in ["{}", "[[]]", "[[\"a\",null,false,[\"x\"]]]", "[[\"a\",-1,false,[]]]"] {
         assert!(serde_json::from_str::<Ledger>(text).is_err(), "{text}");

@@ -8,8 +8,6 @@ mod line;
 /// What all lines together say.
 mod routes;
 
-use std::time::SystemTime;
-
 use tokio::sync::mpsc;
 
 pub use self::{
@@ -19,7 +17,7 @@ pub use self::{
 use super::{FetchError, Fetched};
 use crate::{
     config::{self, Feed},
-    feed::ledger::Ledger,
+    feed::{clock, ledger::Ledger},
 };
 
 /// Lines that wait. Whoever has more waits too, and so does exabgp, which then keeps its peers waiting.
@@ -87,7 +85,7 @@ impl Bgp {
     /// # Errors
     /// [`FetchError`] where there are more routes than may be.
     pub fn fetch(&mut self) -> Result<Fetched, FetchError> {
-        let now = SystemTime::now();
+        let now = clock::steady();
         while self.waiting.len() < AT_ONCE
             && let Ok(line) = self.lines.try_recv()
         {

@@ -12,12 +12,12 @@ mod usage;
 
 use std::{
     sync::Arc,
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, Instant},
 };
 
 use url::Url;
 
-pub use self::usage::Usage;
+pub use self::usage::{Totals, Usage};
 use self::{
     decisions::{Answer, Decisions},
     usage::Reporter,
@@ -26,7 +26,10 @@ use super::{
     FetchError, Fetched,
     http::{Client, Request},
 };
-use crate::config::{self, Feed};
+use crate::{
+    config::{self, Feed},
+    feed::clock,
+};
 
 /// All is asked for again after so long, whatever was told meanwhile: two agents with one key take
 /// decisions from each other.
@@ -109,7 +112,7 @@ impl Crowdsec {
             filters,
             decisions: Decisions::new(config, feed.guards),
             progress: Progress::default(),
-            reporter: config.usage_metrics.then(|| Reporter::new(&feed.name)),
+            reporter: config.usage_interval.map(|interval| Reporter::new(&feed.name, interval)),
         })
     }
 
@@ -126,7 +129,7 @@ impl Crowdsec {
                 return Err(error);
             }
         };
-        let applied = self.decisions.apply(answer, whole, SystemTime::now());
+        let applied = self.decisions.apply(answer, whole, clock::steady());
         self.progress.arrived(whole, applied.doubt, Instant::now());
         self.report().await;
         if applied.changed || whole { self.decisions.fetched() } else { Ok(Fetched::Unchanged) }
@@ -160,7 +163,7 @@ impl Crowdsec {
     async fn report(&mut self) {
         let url = self.page("usage-metrics");
         let Some(reporter) = &mut self.reporter else { return };
-        let Some(body) = reporter.due(&self.decisions, SystemTime::now()) else { return };
+        let Some(body) = reporter.due(&self.decisions, Instant::now()) else { return };
         let request = Request { method: "POST", body: Some(body), ..Request::get(url) };
         match self.client.send(&request).await {
             Ok(_) => reporter.taken(),
@@ -220,12 +223,14 @@ mod tests {
                 http: tests::http(url),
                 origins: vec!["cscli".to_owned()],
                 scenarios_containing: Vec::new(),
-                usage_metrics: true,
+                usage_interval: Some(Duration::from_mins(30)),
             };
             let feed = tests::feed(config::Source::Crowdsec(crowdsec.clone()));
             let source = Crowdsec::new(&crowdsec, &feed).unwrap();
             assert_eq!(source.page("usage-metrics").as_str(), want);
             assert!(source.usage().is_some());
+            let silent = config::Crowdsec { usage_interval: None, ..crowdsec };
+            assert!(Crowdsec::new(&silent, &feed).unwrap().usage().is_none());
         }
     }
 }

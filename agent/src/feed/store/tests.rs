@@ -8,24 +8,13 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::{
-    config::{Enforce, Feed, FeedAction, Format, Guards, Select, Source},
-    feed::{Entries, ledger},
+    config::{Feed, FeedAction, Format, Guards, Select, Source},
+    feed::{Entries, format::testing, ledger},
 };
 
 fn feed(name: &str) -> Feed {
-    Feed {
-        name: name.to_owned(),
-        source: Source::File("/lists/a".into()),
-        format: Format::default(),
-        select: Select::default(),
-        action: FeedAction::Drop,
-        enforce: Enforce::Enforce,
-        category: None,
-        weight: 1,
-        interval: Duration::from_hours(1),
-        ttl: None,
-        guards: Guards::default(),
-    }
+    let source = Source::File("/lists/a".into());
+    Feed { name: name.to_owned(), source, ..testing::feed(Format::default()) }
 }
 
 fn entries(texts: &[&str]) -> Entries {

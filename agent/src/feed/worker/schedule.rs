@@ -1,9 +1,9 @@
-//! When a feed wants attention.
+//! When a feed wants attention, and what ends meanwhile.
 
 use std::time::{Duration, SystemTime};
 
 use super::Worker;
-use crate::feed::{ledger::Ledger, source::Source};
+use crate::feed::{Listing, clock, ledger::Ledger, source::Source, store::Validators};
 
 /// The longest wait after failures.
 const BACKOFF_MAX: Duration = Duration::from_hours(1);
@@ -17,6 +17,12 @@ const SPREAD: f64 = 0.2;
 const LOCAL_INTERVAL: Duration = Duration::from_mins(1);
 
 impl Worker {
+    /// Returns the time by which its entries end: what lasts so long is not cut short by whoever sets
+    /// the wall clock, and what ends at a date does with that clock.
+    pub(super) fn now(&self) -> SystemTime {
+        if self.feed.config.source.is_stream() { clock::steady() } else { SystemTime::now() }
+    }
+
     /// Returns how long the list stays in force if nobody confirms it; nothing: for ever.
     pub(super) fn lapses_in(&self) -> Option<Duration> {
         let ttl = self.feed.config.ttl.filter(|_| !self.feed.state.expired)?;
@@ -41,10 +47,38 @@ impl Worker {
 
     /// Returns how long it is until something of it ends by itself.
     #[must_use]
-    pub fn ends_in(&self, now: SystemTime) -> Option<Duration> {
+    pub fn ends_in(&self) -> Option<Duration> {
+        let now = self.now();
         let until = |time: SystemTime| time.duration_since(now).unwrap_or_default();
         let end = self.ledger.as_ref().and_then(Ledger::next_end).map(until);
         [end, self.lapses_in()].into_iter().flatten().min()
+    }
+
+    /// Lets go of what has ended. Returns true if something has.
+    pub fn expire(&mut self) -> bool {
+        let now = self.now();
+        let before = self.feed.listing.len();
+        if let Some(mut ledger) = self.ledger.take() {
+            if ledger.next_end().is_some_and(|end| end <= now) {
+                ledger.forget(now);
+                self.feed.listing = ledger.listing();
+            }
+            self.ledger = Some(ledger);
+        }
+        if self.lapses_in().is_some_and(|left| left.is_zero()) {
+            tracing::warn!(feed = %self.feed.config.name, entries = before,
+                "not confirmed within its ttl, no longer in force");
+            self.feed.state.expired = true;
+            self.feed.listing = Listing::default();
+            self.ledger = None;
+            // The source has to tell all of it.
+            self.validators = Validators::default();
+            self.refused = None;
+            if let Ok(source) = &mut self.source {
+                source.forget();
+            }
+        }
+        before != self.feed.listing.len()
     }
 
     /// Returns how long a start waits before it asks a source elsewhere, so that a host does not ask

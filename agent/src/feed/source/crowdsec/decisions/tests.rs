@@ -10,7 +10,7 @@ fn config() -> config::Crowdsec {
         http: super::super::super::tests::http("http://127.0.0.1:8080"),
         origins: Vec::new(),
         scenarios_containing: Vec::new(),
-        usage_metrics: true,
+        usage_interval: None,
     }
 }
 
