@@ -44,6 +44,9 @@ pub struct Order {
     /// For `ban`: count what it would drop.
     #[serde(default)]
     pub shadow: bool,
+    /// For `ban` and `allow`: for proxies only, the kernel does not know it.
+    #[serde(default)]
+    pub proxy_only: bool,
     /// How long.
     #[serde(default)]
     pub seconds: Seconds,
@@ -193,7 +196,7 @@ async fn change(desk: &Desk, peer: &Peer, ask: Ask) -> Reply {
 impl Order {
     /// Checks the order. `at` names it in errors.
     fn wanted(self, at: &str, prefix: &str) -> Result<Wanted, Problem> {
-        let Self { prefix: _, action, profile, shadow, seconds, note } = self;
+        let Self { prefix: _, action, profile, shadow, proxy_only, seconds, note } = self;
         let prefix = parse(&format!("{at}prefix"), prefix)?;
         if profile.is_some() && action != Action::Throttle {
             let problem = Problem::bad(&format!("{at}profile"), action.as_str(), "has no profile");
@@ -201,6 +204,11 @@ impl Order {
         }
         if shadow && action != Action::Ban {
             let problem = Problem::bad(&format!("{at}shadow"), action.as_str(), "has no shadow mode");
+            return Err(problem.mend("leave it out, or use `ban`"));
+        }
+        if proxy_only && action == Action::Throttle {
+            let problem =
+                Problem::bad(&format!("{at}proxy_only"), action.as_str(), "is a pace of the kernel's limits");
             return Err(problem.mend("leave it out, or use `ban`"));
         }
         let lasts = match seconds {
@@ -220,7 +228,7 @@ impl Order {
             return Err(problem.mend(format!("write at most {NOTE_MAX} characters")));
         }
         let profile = profile.unwrap_or_default();
-        Ok(Wanted { prefix, action, profile, shadow, lasts, note, by: Author::Operator, proxy_only: false })
+        Ok(Wanted { prefix, action, profile, shadow, lasts, note, by: Author::Operator, proxy_only })
     }
 }
 

@@ -42,6 +42,9 @@ pub(super) struct Ban {
     /// Count what it would drop, and let it pass.
     #[arg(long)]
     shadow: bool,
+    /// Have proxies refuse its requests, and leave its packets alone: for clients behind a CDN.
+    #[arg(long)]
+    proxy_only: bool,
 }
 
 #[derive(Args, Debug)]
@@ -67,31 +70,39 @@ pub(super) struct Unban {
 
 impl Ban {
     pub(super) fn run(self, socket: &Path) -> Result<ExitCode, CliError> {
-        set(socket, self.common, Action::Ban, self.shadow)
+        set(socket, self.common, Action::Ban, Mode { shadow: self.shadow, proxy_only: self.proxy_only })
     }
 }
 
 impl Allow {
     pub(super) fn run(self, socket: &Path) -> Result<ExitCode, CliError> {
-        set(socket, self.common, Action::Allow, false)
+        set(socket, self.common, Action::Allow, Mode::default())
     }
 }
 
 impl Throttle {
     pub(super) fn run(self, socket: &Path) -> Result<ExitCode, CliError> {
-        set(socket, self.common, Action::Throttle, false)
+        set(socket, self.common, Action::Throttle, Mode::default())
     }
+}
+
+/// How a rule is held.
+#[derive(Clone, Copy, Default)]
+struct Mode {
+    shadow: bool,
+    proxy_only: bool,
 }
 
 /// Sets rules for all prefixes, as many at a time as the agent takes. What was done before a refusal
 /// stays done, and is told.
-fn set(socket: &Path, common: Common, action: Action, shadow: bool) -> Result<ExitCode, CliError> {
+fn set(socket: &Path, common: Common, action: Action, mode: Mode) -> Result<ExitCode, CliError> {
     let Common { prefixes, lasts, note, output } = common;
     let order = |Prefix(prefix): &Prefix| Order {
         prefix: Some(prefix.to_string()),
         action,
         profile: (action == Action::Throttle).then_some(Profile::Suspicious),
-        shadow,
+        shadow: mode.shadow,
+        proxy_only: mode.proxy_only,
         seconds: lasts.into(),
         note: note.clone(),
     };
@@ -187,9 +198,18 @@ pub(super) fn list(socket: &Path, format: Format) -> Result<(), CliError> {
         let rows = listing.rules.iter().map(|view| {
             let rule = &view.rule;
             let until = rule.until.map_or("-".to_owned(), date);
-            vec![rule.prefix.to_string(), what(view), date(rule.since), until, left(view), rule.note.clone()]
+            let by = rule.by.to_string();
+            vec![
+                rule.prefix.to_string(),
+                what(view),
+                by,
+                date(rule.since),
+                until,
+                left(view),
+                rule.note.clone(),
+            ]
         });
-        table(&["PREFIX", "WHAT", "SINCE", "UNTIL", "LEFT", "NOTE"], rows)
+        table(&["PREFIX", "WHAT", "BY", "SINCE", "UNTIL", "LEFT", "NOTE"], rows)
     });
     Ok(())
 }
@@ -198,6 +218,9 @@ fn what(view: &View) -> String {
     let mut text = view.rule.action.as_str().to_owned();
     if view.rule.shadow {
         text.push_str(" (shadow)");
+    }
+    if view.rule.proxy_only {
+        text.push_str(" (proxies)");
     }
     if let Some(profile) = view.rule.profile.filter(|profile| *profile != Profile::Suspicious) {
         _ = write!(text, " ({profile:?})");

@@ -17,6 +17,9 @@ mod flood;
 /// What gets through while agents and tables change.
 mod upgrade;
 
+/// How long a proxy waits for a decision.
+mod l7;
+
 use anyhow::Result;
 
 use crate::finding::Finding;
@@ -40,6 +43,8 @@ pub(crate) enum Case {
     Flood,
     /// What gets through while agents and tables change.
     Upgrade,
+    /// How long a proxy waits for a decision, with and without a flood.
+    L7,
     /// All of these.
     All,
 }
@@ -70,7 +75,7 @@ impl Settings {
 }
 
 impl Case {
-    const EACH: [Self; 8] = [
+    const EACH: [Self; 9] = [
         Self::Table,
         Self::Verdict,
         Self::Live,
@@ -79,6 +84,7 @@ impl Case {
         Self::Feeds,
         Self::Flood,
         Self::Upgrade,
+        Self::L7,
     ];
 
     /// Returns what to run for what was asked.
@@ -97,6 +103,7 @@ impl Case {
             Self::Feeds => "feeds: long lists, beside iprange and ipset",
             Self::Flood => "flood: the agent while its host is flooded",
             Self::Upgrade => "upgrade: what gets through while agents and tables change",
+            Self::L7 => "l7: questions of proxies at fixed rates, with and without a flood",
             Self::All => "all",
         }
     }
@@ -112,6 +119,7 @@ impl Case {
             Self::Feeds => feeds::run(settings),
             Self::Flood => flood::run(settings),
             Self::Upgrade => upgrade::run(settings),
+            Self::L7 => l7::run(settings),
             Self::All => Ok(Vec::new()),
         }
     }

@@ -29,11 +29,11 @@ use crate::{
 const LEGITIMATE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 77);
 const LEGITIMATE_PER_SECOND: u32 = 500;
 /// Frames of one call, between which it is asked whether it is time to stop.
-const FRAMES: u32 = 20_000;
+pub(super) const FRAMES: u32 = 20_000;
 /// Between one metrics page and the next.
 const PAUSE: Duration = Duration::from_millis(200);
 /// Ticks of the CPU times in /proc, each second (USER_HZ).
-const TICKS: f64 = 100.0;
+pub(super) const TICKS: f64 = 100.0;
 
 /// What was seen while the host was flooded.
 struct Seen {
@@ -134,7 +134,7 @@ fn ask(agent: &Agent, is_over: impl Fn() -> bool) -> Result<Vec<Duration>> {
 }
 
 /// Returns the CPU time of a process in ticks.
-fn processor_time(process: u32) -> Result<f64> {
+pub(super) fn processor_time(process: u32) -> Result<f64> {
     let text =
         fs::read_to_string(format!("/proc/{process}/stat")).context("read the CPU time of the agent")?;
     // Behind the name, which may hold anything, are the fields from the third on (proc(5)).
