@@ -10,6 +10,10 @@ pub mod judge;
 pub mod counts;
 /// Sockets of both kinds.
 pub mod listener;
+/// nginx, Traefik, Caddy: `/v1/auth`.
+mod http;
+/// Access logs of proxies.
+pub mod logs;
 
 use std::io;
 
@@ -23,6 +27,7 @@ use listener::Bound;
 #[derive(Debug, Default)]
 pub struct Sockets {
     bound: Vec<(Surface, Bound)>,
+    logs: Vec<logs::Bound>,
 }
 
 /// Who asks.
@@ -36,6 +41,8 @@ pub enum Surface {
     Haproxy,
     /// Bouncers of CrowdSec.
     Lapi,
+    /// Access logs.
+    Logs,
 }
 
 impl Surface {
@@ -47,6 +54,7 @@ impl Surface {
             Self::Http => "http",
             Self::Haproxy => "haproxy",
             Self::Lapi => "lapi",
+            Self::Logs => "logs",
         }
     }
 }
@@ -70,7 +78,11 @@ impl Sockets {
                 bound.push((surface, Bound::new(endpoint).map_err(named)?));
             }
         }
-        Ok(Self { bound })
+        let named = |endpoint: &l7::Endpoint| {
+            logs::Bound::new(endpoint)
+                .map_err(|error| io::Error::new(error.kind(), format!("{endpoint}: {error}")))
+        };
+        Ok(Self { bound, logs: listen.logs.iter().map(named).collect::<Result<_, _>>()? })
     }
 
     /// Serves every surface until `stopped` changes.
@@ -89,7 +101,8 @@ impl Sockets {
                 let mut stopped = stopped;
                 let served = match surface {
                     // Surfaces to come: until then nobody is answered.
-                    Surface::Grpc | Surface::Http | Surface::Haproxy | Surface::Lapi => {
+                    Surface::Http => http::serve(listener, judge, stopped).await,
+                    Surface::Grpc | Surface::Haproxy | Surface::Lapi | Surface::Logs => {
                         let _kept = (listener, judge);
                         _ = stopped.changed().await;
                         Ok::<(), io::Error>(())
@@ -97,6 +110,14 @@ impl Sockets {
                 };
                 if let Err(error) = served {
                     tracing::error!(surface = surface.as_str(), %error, "a surface for proxies ended");
+                }
+            });
+        }
+        for bound in self.logs {
+            let (judge, stopped) = (judge.clone(), stopped.clone());
+            tasks.spawn(async move {
+                if let Err(error) = logs::serve(bound, judge, stopped).await {
+                    tracing::error!(%error, "a socket for access logs ended");
                 }
             });
         }

@@ -17,7 +17,8 @@ use hyper_util::{
 };
 use nix::sys::stat::{Mode, umask};
 use tokio::{
-    net::{UnixListener, UnixStream},
+    io::{AsyncRead, AsyncWrite},
+    net::UnixListener,
     sync::{Semaphore, watch},
     task::JoinSet,
     time::{Duration, sleep, timeout},
@@ -28,14 +29,13 @@ use crate::feed::engine::Handle;
 
 /// Connections that are served at a time; others wait in the kernel's queue.
 const CONNECTIONS: usize = 32;
-/// How long a client may take for its headers, or stay silent between two requests.
-const HEADER_PATIENCE: Duration = Duration::from_secs(2);
-/// Headers of a request.
-const HEADERS_MAX: usize = 32;
-/// Bytes of a request's headers, and of what is read ahead. The least that hyper takes.
-const BUFFER_BYTES: usize = 8 << 10;
-/// How long a connection lasts; then it ends after the request that is being served.
-const LIFETIME: Duration = Duration::from_mins(1);
+const BOUNDS: Bounds = Bounds {
+    headers: 32,
+    // The least that hyper takes.
+    buffer_bytes: 8 << 10,
+    header_patience: Duration::from_secs(2),
+    lifetime: Duration::from_mins(1),
+};
 /// How long that request may take then.
 const DRAIN: Duration = Duration::from_secs(2);
 /// How long it is waited before the next connection is accepted where none can be.
@@ -104,7 +104,7 @@ impl Socket {
                 Ok((peer, stream)) => {
                     let (router, stopped) = (router.clone().layer(Extension(peer)), stopped.clone());
                     connections.spawn(async move {
-                        converse(stream, router, stopped).await;
+                        converse(stream, router, stopped, BOUNDS).await;
                         drop(place);
                     });
                 }
@@ -128,7 +128,7 @@ impl Drop for Socket {
 }
 
 /// Removes a socket on which nobody listens.
-fn make_way(path: &Path) -> io::Result<()> {
+pub(crate) fn make_way(path: &Path) -> io::Result<()> {
     let file = match fs::symlink_metadata(path) {
         Ok(metadata) => metadata.file_type(),
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -147,23 +147,41 @@ fn make_way(path: &Path) -> io::Result<()> {
     }
 }
 
+/// What a connection may take.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bounds {
+    /// Headers of a request.
+    pub(crate) headers: usize,
+    /// Bytes of a request's headers, and of what is read ahead.
+    pub(crate) buffer_bytes: usize,
+    /// How long a client may take for its headers, or stay silent between two requests.
+    pub(crate) header_patience: Duration,
+    /// How long it lasts; then it ends after the request that is being served.
+    pub(crate) lifetime: Duration,
+}
+
 /// Serves one connection, for a limited time. What goes wrong there is the client's affair.
-async fn converse(stream: UnixStream, router: Router, mut stopped: watch::Receiver<()>) {
+pub(crate) async fn converse(
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    router: Router,
+    mut stopped: watch::Receiver<()>,
+    bounds: Bounds,
+) {
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(HEADER_PATIENCE)
-        .max_headers(HEADERS_MAX)
-        .max_buf_size(BUFFER_BYTES)
+        .header_read_timeout(bounds.header_patience)
+        .max_headers(bounds.headers)
+        .max_buf_size(bounds.buffer_bytes)
         .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
     tokio::pin!(connection);
     tokio::select! {
         result = &mut connection => {
             if let Err(error) = result {
-                tracing::debug!(%error, "control connection");
+                tracing::debug!(%error, "connection");
             }
             return;
         }
-        () = sleep(LIFETIME) => {}
+        () = sleep(bounds.lifetime) => {}
         _ = stopped.changed() => {}
     }
     connection.as_mut().graceful_shutdown();

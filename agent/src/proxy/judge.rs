@@ -183,8 +183,9 @@ impl Judge {
     }
 
     /// Takes note of what became of a request.
-    pub fn feedback(&self, feedback: Feedback) {
+    pub fn feedback(&self, surface: Surface, feedback: Feedback) {
         let Feedback { client, status, ours } = feedback;
+        self.0.counts.told(surface, status, ours);
         if !ours {
             self.0.ladder.note(Offence { client, cause: Cause::Status(status) });
         }

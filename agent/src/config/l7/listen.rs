@@ -23,6 +23,8 @@ pub struct Listen {
     pub haproxy: Vec<Endpoint>,
     /// Bouncers of CrowdSec: its local API.
     pub lapi: Vec<Endpoint>,
+    /// Access logs: lines of JSON in datagrams, over UDP or Unix sockets.
+    pub logs: Vec<Endpoint>,
 }
 
 /// Where somebody listens.
@@ -30,7 +32,7 @@ pub struct Listen {
 pub enum Endpoint {
     /// A Unix socket.
     Unix(PathBuf),
-    /// An address and a port.
+    /// An address and a port, of TCP; for logs of UDP.
     Tcp(SocketAddr),
 }
 
@@ -68,6 +70,7 @@ pub(super) struct Raw {
     http: Vec<Text>,
     haproxy: Vec<Text>,
     lapi: Vec<Text>,
+    logs: Vec<Text>,
 }
 
 pub(super) fn validate(check: &mut Check, raw: Raw) -> Listen {
@@ -80,5 +83,6 @@ pub(super) fn validate(check: &mut Check, raw: Raw) -> Listen {
         http: endpoints("http", raw.http),
         haproxy: endpoints("haproxy", raw.haproxy),
         lapi: endpoints("lapi", raw.lapi),
+        logs: endpoints("logs", raw.logs),
     }
 }

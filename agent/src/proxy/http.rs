@@ -1,0 +1,185 @@
+//! `/v1/auth`: nginx (`auth_request`), Traefik (`ForwardAuth`) and Caddy (`forward_auth`) ask with a
+//! request that stands for the client's; `/v1/feedback` takes lines of access logs.
+//!
+//! What a header says is believed only where the proxy itself has written it. `X-Forwarded-*` are
+//! written by Traefik and Caddy whatever a client sends, and by nginx as documented. Who has connected
+//! to the proxy is the last address of `X-Forwarded-For`, or in the header that the proxy's own
+//! configuration names in the URL (`?peer=x-real-ip`).
+
+use std::{io, net::IpAddr};
+
+use axum::{
+    Router,
+    body::{self, Body},
+    extract::{Request as HttpRequest, State},
+    http::{HeaderMap, HeaderValue, StatusCode, header::HOST},
+    response::{IntoResponse as _, Response},
+    routing::{any, post},
+};
+use tokio::{sync::watch, task::JoinSet, time::Duration};
+
+use super::{
+    Surface,
+    judge::{Judge, Seen},
+    listener::Listener,
+    logs,
+};
+use crate::{
+    api::socket::{Bounds, converse},
+    decision::{Decision, client},
+};
+
+/// What a connection of a proxy may take. It stays open between requests.
+const BOUNDS: Bounds = Bounds {
+    headers: 128,
+    buffer_bytes: 64 << 10,
+    header_patience: Duration::from_secs(30),
+    lifetime: Duration::from_hours(1),
+};
+/// Largest body of a request for feedback.
+const FEEDBACK_BYTES_MAX: usize = 1 << 20;
+const FEEDBACK_PATIENCE: Duration = Duration::from_secs(5);
+
+/// What the URL in the proxy's configuration asks for.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Wishes<'q> {
+    /// The header that says who has connected to the proxy.
+    peer: Option<&'q str>,
+    /// The status of all refusals.
+    deny: Option<u16>,
+}
+
+impl<'q> Wishes<'q> {
+    fn of(query: &'q str) -> Self {
+        let mut wishes = Self::default();
+        for (name, value) in query.split('&').filter_map(|pair| pair.split_once('=')) {
+            match name {
+                "peer" => wishes.peer = Some(value),
+                "deny" => wishes.deny = value.parse().ok().filter(|status| (400..=599).contains(status)),
+                _ => {}
+            }
+        }
+        wishes
+    }
+}
+
+/// Serves proxies until `stopped` changes.
+pub(super) async fn serve(
+    listener: Listener,
+    judge: Judge,
+    mut stopped: watch::Receiver<()>,
+) -> io::Result<()> {
+    let router =
+        Router::new().route("/v1/auth", any(auth)).route("/v1/feedback", post(feedback)).with_state(judge);
+    let mut connections = JoinSet::new();
+    loop {
+        while connections.try_join_next().is_some() {}
+        let stream = tokio::select! {
+            stream = listener.accept() => stream,
+            _ = stopped.changed() => break,
+        };
+        connections.spawn(converse(stream, router.clone(), stopped.clone(), BOUNDS));
+    }
+    while connections.join_next().await.is_some() {}
+    Ok(())
+}
+
+async fn auth(State(judge): State<Judge>, request: HttpRequest) -> Response {
+    let wishes = Wishes::of(request.uri().query().unwrap_or_default());
+    let headers = request.headers();
+    let forwarded: Vec<&str> = headers.get_all("x-forwarded-for").iter().filter_map(text).collect();
+    let Some(peer) = peer(headers, &wishes, &forwarded) else {
+        // An error of whoever has configured the proxy: it must be seen, not guessed around.
+        let error = "nobody says who has connected to the proxy; see docs/l7.md, \"Who the client is\"\n";
+        return (StatusCode::INTERNAL_SERVER_ERROR, error).into_response();
+    };
+    let find = |name: &str| headers.get(name).and_then(text);
+    let seen = Seen {
+        peer: Some(peer),
+        forwarded: &forwarded,
+        method: find("x-forwarded-method").unwrap_or_else(|| request.method().as_str()),
+        host: find("x-forwarded-host").or_else(|| find(HOST.as_str())).unwrap_or_default(),
+        path: find("x-forwarded-uri").unwrap_or("/"),
+        ..Seen::default()
+    };
+    let question = judge.request(&seen, find);
+    answer(&judge.decide(Surface::Http, &question).await, wishes.deny)
+}
+
+fn peer(headers: &HeaderMap, wishes: &Wishes<'_>, forwarded: &[&str]) -> Option<IpAddr> {
+    match wishes.peer {
+        Some(name) => client::parse(headers.get(name).and_then(text)?),
+        None => client::parse(forwarded.last()?.rsplit(',').next()?),
+    }
+}
+
+fn answer(decision: &Decision, deny: Option<u16>) -> Response {
+    let status = match (decision.verdict.status(), deny) {
+        (400.., Some(deny)) => deny,
+        (status, _) => status,
+    };
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::FORBIDDEN);
+    for (name, value) in decision.headers() {
+        if let Ok(value) = HeaderValue::from_str(&value) {
+            response.headers_mut().insert(name, value);
+        }
+    }
+    response
+}
+
+/// Takes lines of access logs, as docs/l7.md has them; answers how many were understood.
+async fn feedback(State(judge): State<Judge>, request: HttpRequest) -> Response {
+    let read =
+        tokio::time::timeout(FEEDBACK_PATIENCE, body::to_bytes(request.into_body(), FEEDBACK_BYTES_MAX));
+    let Ok(Ok(body)) = read.await else {
+        let error = format!("send at most {FEEDBACK_BYTES_MAX} bytes, within {FEEDBACK_PATIENCE:?}\n");
+        return (StatusCode::PAYLOAD_TOO_LARGE, error).into_response();
+    };
+    let lines = body.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty());
+    let understood = lines.filter(|line| logs::take(&judge, line)).count();
+    (StatusCode::OK, format!("{{\"understood\": {understood}}}\n")).into_response()
+}
+
+fn text(value: &HeaderValue) -> Option<&str> {
+    value.to_str().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decision::{Verdict, Why};
+
+    #[test]
+    fn the_url_says_what_the_proxy_wants() {
+        assert_eq!(
+            Wishes::of("deny=403&peer=x-real-ip&else=1"),
+            Wishes { peer: Some("x-real-ip"), deny: Some(403) }
+        );
+        assert_eq!(Wishes::of("deny=99&x"), Wishes::default());
+    }
+
+    #[test]
+    fn only_the_proxy_says_who_has_connected_to_it() {
+        let mut headers = HeaderMap::new();
+        headers.insert("x-real-ip", HeaderValue::from_static("192.0.2.66"));
+        let of = |headers: &HeaderMap, query, forwarded: &[&str]| {
+            peer(headers, &Wishes::of(query), forwarded).map(|peer| peer.to_string())
+        };
+        // A client may have written that, where the proxy does not.
+        assert_eq!(of(&headers, "", &["203.0.113.1, 10.0.0.1"]).as_deref(), Some("10.0.0.1"));
+        assert_eq!(of(&headers, "peer=x-real-ip", &["203.0.113.1"]).as_deref(), Some("192.0.2.66"));
+        assert_eq!(of(&headers, "peer=x-other", &["203.0.113.1"]), None);
+        assert_eq!(of(&headers, "", &[]), None);
+    }
+
+    #[test]
+    fn refusals_have_the_status_that_the_proxy_understands() {
+        let decision = Decision::of(Verdict::Throttle, Why::Risk);
+        assert_eq!(answer(&decision, None).status(), 429);
+        let nginx = answer(&decision, Some(403));
+        assert_eq!(nginx.status(), 403);
+        assert_eq!(nginx.headers()["x-weir-verdict"], "throttle");
+        assert_eq!(answer(&Decision::allow(Why::Clean), Some(403)).status(), 200);
+    }
+}
