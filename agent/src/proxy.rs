@@ -12,6 +12,8 @@ pub mod counts;
 pub mod listener;
 /// nginx, Traefik, Caddy: `/v1/auth`.
 mod http;
+/// HAProxy: SPOP.
+mod haproxy;
 /// Access logs of proxies.
 pub mod logs;
 
@@ -102,7 +104,8 @@ impl Sockets {
                 let served = match surface {
                     // Surfaces to come: until then nobody is answered.
                     Surface::Http => http::serve(listener, judge, stopped).await,
-                    Surface::Grpc | Surface::Haproxy | Surface::Lapi | Surface::Logs => {
+                    Surface::Haproxy => haproxy::serve(listener, judge, stopped).await,
+                    Surface::Grpc | Surface::Lapi | Surface::Logs => {
                         let _kept = (listener, judge);
                         _ = stopped.changed().await;
                         Ok::<(), io::Error>(())
