@@ -14,6 +14,8 @@ pub mod listener;
 mod http;
 /// HAProxy: SPOP.
 mod haproxy;
+/// Envoy: gRPC.
+mod envoy;
 /// Access logs of proxies.
 pub mod logs;
 
@@ -105,7 +107,8 @@ impl Sockets {
                     // Surfaces to come: until then nobody is answered.
                     Surface::Http => http::serve(listener, judge, stopped).await,
                     Surface::Haproxy => haproxy::serve(listener, judge, stopped).await,
-                    Surface::Grpc | Surface::Lapi | Surface::Logs => {
+                    Surface::Grpc => envoy::serve(listener, judge, stopped).await,
+                    Surface::Lapi | Surface::Logs => {
                         let _kept = (listener, judge);
                         _ = stopped.changed().await;
                         Ok::<(), io::Error>(())

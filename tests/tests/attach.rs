@@ -326,10 +326,9 @@ fn an_interface_that_is_made_anew_is_attached_again() {
         println!("attached {:?} after it was made", made.elapsed());
         pair.server.ip("link set eth1 master br0").unwrap();
         // A bridge takes a port into service when it gets to it, later where the machine is busy.
-        let forwards = || {
-            let shown = pair.server.command("bridge").args(["link", "show", "dev", "eth1"]).output();
-            String::from_utf8_lossy(&shown.unwrap().stdout).contains("state forwarding")
-        };
+        let state = || Ok(fs::read_to_string("/sys/class/net/eth1/brport/state")?);
+        // BR_STATE_FORWARDING
+        let forwards = || pair.server.run(state).is_ok_and(|state| state.trim() == "3");
         wait_until(&agent, "a port of the bridge", forwards);
         let again = Traffic::start(&pair, &["eth1"], PER_SECOND).unwrap();
         thread::sleep(PAUSE / 2);

@@ -117,6 +117,17 @@ enum Wire {
 }
 
 impl Stream {
+    /// Waits until the other end has said something, or is gone.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub async fn readable(&self) -> io::Result<()> {
+        match &self.wire {
+            Wire::Unix(stream) => stream.readable().await,
+            Wire::Tcp(stream) => stream.readable().await,
+        }
+    }
+
     /// Returns the address at the other end; nothing for a Unix socket.
     #[must_use]
     pub fn peer(&self) -> Option<IpAddr> {
