@@ -40,7 +40,7 @@ use crate::{
     api::{Desk, Job, socket::Socket},
     config::Config,
     datapath::{Attached, Datapath, Pins, allocator, pins::Lock, watch::InterfaceWatch},
-    escalate::Ladder,
+    escalate::{self, Ladder},
     feed::{
         Feed,
         engine::{Engine, Prepared},
@@ -162,14 +162,17 @@ impl App {
         let (engine, updates) = Engine::new(Store::new(&places.state));
         let handle = engine.handle();
         let (mut app, view) = task::block_in_place(|| Self::start(places, config, lock, watch, engine))?;
-        let judge = Judge::new(&app.config, app.world(&view.record), Ladder).map_err(AppError::Metrics)?;
+        let (ladder, due) = Ladder::new(&app.config.l7.escalation).map_err(AppError::Metrics)?;
+        let judge =
+            Judge::new(&app.config, app.world(&view.record), ladder.clone()).map_err(AppError::Metrics)?;
         let l7 = judge.counts().registry.clone();
         let metrics = Arc::new(Metrics::new(app.datapath.counters()?, view, l7));
         app.judge = Some(judge.clone());
         app.rules_changed(&metrics);
         let (stop, stopped) = watch::channel(());
         let (desk, jobs) = Desk::new();
-        let mut tasks = app.spawn(&metrics, listener, stopped.clone())?;
+        let desk_of_ladder = desk.clone();
+        let mut tasks = app.spawn(&metrics, listener, ladder.clone(), stopped.clone())?;
         let stop_serving = stopped.clone();
         tasks.spawn(async move {
             if let Err(error) = socket.serve(desk, handle, stop_serving).await {
@@ -178,11 +181,12 @@ impl App {
         });
         sockets.serve(&judge, &mut tasks, &stopped).map_err(AppError::Proxy)?;
         let bulletin = app.bulletin.clone();
-        let mut stop_following = stopped.clone();
+        let (escalating, mut stop_both) = (escalate::run(ladder, due, desk_of_ladder), stopped.clone());
         tasks.spawn(async move {
             tokio::select! {
                 () = judge.follow(&bulletin) => {}
-                _ = stop_following.changed() => {}
+                () = escalating => {}
+                _ = stop_both.changed() => {}
             }
         });
         tell_systemd(&[NotifyState::Ready]);

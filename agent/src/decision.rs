@@ -11,6 +11,8 @@ pub mod request;
 pub mod source;
 /// Rules that proxies hold and the kernel does not.
 pub mod sanction;
+/// What follows from what its source has done lately.
+pub mod risk;
 /// What becomes of it.
 pub mod verdict;
 
@@ -27,13 +29,18 @@ use source::Listed;
 pub struct Policy {
     /// Nothing is refused; what would be is told.
     pub shadow: bool,
+    /// What follows from what a source has done; nothing: nothing.
+    pub thresholds: Option<risk::Thresholds>,
 }
 
-/// Decides about a request.
+/// Decides about a request: by what its source is, then by what it has done.
 #[must_use]
 pub fn decide(policy: &Policy, request: &Request, source: &Source) -> Decision {
     _ = request;
     let mut decision = by_source(source);
+    if decision.verdict == Verdict::Allow && decision.would.is_none() && decision.why == Why::Clean {
+        decision = risk::decide(policy.thresholds.as_ref(), source, source.risk).unwrap_or(decision);
+    }
     decision.score = source.risk;
     if policy.shadow { decision.in_shadow() } else { decision }
 }

@@ -56,7 +56,7 @@ impl Desk {
     }
 
     /// Asks and waits for the answer. Whoever gives up waiting is no longer served.
-    pub(super) async fn ask(&self, ask: Ask) -> Result<Answer, Problem> {
+    pub(crate) async fn ask(&self, ask: Ask) -> Result<Answer, Problem> {
         let (reply, answer) = oneshot::channel();
         let asked = async {
             self.0.send(Job { ask, reply }).await.ok()?;

@@ -6,10 +6,13 @@ use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 use weir_common::event::Event;
 
 use super::{App, AppError};
-use crate::telemetry::{
-    self,
-    metrics::Metrics,
-    server::{self, Pages},
+use crate::{
+    escalate::Ladder,
+    telemetry::{
+        self,
+        metrics::Metrics,
+        server::{self, Pages},
+    },
 };
 
 impl App {
@@ -18,6 +21,7 @@ impl App {
         &self,
         metrics: &Arc<Metrics>,
         listener: TcpListener,
+        ladder: Ladder,
         mut stopped: watch::Receiver<()>,
     ) -> Result<JoinSet<()>, AppError> {
         let mut tasks = JoinSet::new();
@@ -35,6 +39,7 @@ impl App {
             let take = |event: Event| {
                 counter.events.fetch_add(1, Relaxed);
                 telemetry::packet(&event);
+                ladder.packet(&event);
             };
             tokio::select! {
                 result = events.run(take) => {

@@ -12,9 +12,14 @@ use arc_swap::ArcSwap;
 
 use super::{Surface, counts::Counts};
 use crate::{
-    config::{Config, l7},
+    config::{
+        Config,
+        l7::{self, escalation::Mode},
+    },
     datapath::{memory::Mapped, onlooker::Onlooker},
-    decision::{self, Client, Decision, Policy, Request, Sanctions, Source, client, source::Names},
+    decision::{
+        self, Client, Decision, Policy, Request, Sanctions, Source, client, risk::Thresholds, source::Names,
+    },
     escalate::{Cause, Ladder, Offence},
     record::seconds,
     rules::Bulletin,
@@ -84,7 +89,17 @@ struct Settings {
 
 impl Settings {
     fn new(config: &Config) -> Self {
-        Self { clients: config.l7.clients.clone(), policy: Policy { shadow: config.enforce.is_shadow() } }
+        let escalation = &config.l7.escalation;
+        let thresholds = Thresholds {
+            challenge_at: escalation.challenge_at,
+            throttle_at: escalation.throttle_at,
+            shadow: escalation.mode == Mode::Shadow,
+        };
+        let policy = Policy {
+            shadow: config.enforce.is_shadow(),
+            thresholds: (escalation.mode != Mode::Off).then_some(thresholds),
+        };
+        Self { clients: config.l7.clients.clone(), policy }
     }
 }
 
@@ -94,18 +109,21 @@ impl Judge {
     /// # Errors
     /// If two metrics have one name.
     pub fn new(config: &Config, world: World, ladder: Ladder) -> prometheus::Result<Self> {
+        let counts = Counts::new()?;
+        ladder.register(&counts.registry)?;
         Ok(Self(Arc::new(Inner {
             settings: ArcSwap::from_pointee(Settings::new(config)),
             world: ArcSwap::from_pointee(world),
             sanctions: ArcSwap::default(),
             ladder,
-            counts: Counts::new()?,
+            counts,
         })))
     }
 
     /// Sets what is in force.
     pub fn set(&self, config: &Config, world: World) {
         self.0.settings.store(Arc::new(Settings::new(config)));
+        self.0.ladder.set(&config.l7.escalation);
         self.0.world.store(Arc::new(world));
     }
 
