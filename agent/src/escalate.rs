@@ -37,6 +37,8 @@ pub enum Cause {
     Status(u16),
     /// A packet of it was over a limit of the kernel.
     Limit,
+    /// It was refused for what it has done, and came again.
+    Refused,
 }
 
 /// An offence.
@@ -142,12 +144,20 @@ impl Ladder {
         if settings.mode == Mode::Off { 0.0 } else { self.0.book.risk(&settings, address, self.now()) }
     }
 
+    /// Returns true for a source that is refused for what it has done.
+    #[must_use]
+    pub fn refuses(&self, address: IpAddr) -> bool {
+        let settings = self.0.settings.load();
+        settings.mode == Mode::Enforce && self.risk(address) >= settings.challenge_at
+    }
+
     /// Takes note of an offence.
     pub fn note(&self, Offence { client, cause }: Offence) {
         let settings = self.0.settings.load();
         let (weight, name) = match cause {
             Cause::Status(status) => (settings.weights.status(status), "status"),
             Cause::Limit => (settings.weights.limit, "limit"),
+            Cause::Refused => (settings.weights.refused, "refused"),
         };
         if settings.mode == Mode::Off || weight <= 0.0 {
             return;

@@ -18,7 +18,8 @@ use crate::{
     },
     datapath::{memory::Mapped, onlooker::Onlooker},
     decision::{
-        self, Client, Decision, Policy, Request, Sanctions, Source, client, risk::Thresholds, source::Names,
+        self, Client, Decision, Policy, Request, Sanctions, Source, Verdict, Why, client, risk::Thresholds,
+        source::Names,
     },
     escalate::{Cause, Ladder, Offence},
     record::seconds,
@@ -186,6 +187,10 @@ impl Judge {
         let started = Instant::now();
         let source = self.source(request.client.address);
         let decision = decision::decide(&self.0.settings.load().policy, request, &source);
+        // Envoy does not say here whether the client is direct; its log does.
+        if decision.why == Why::Risk && decision.verdict != Verdict::Allow && surface != Surface::Grpc {
+            self.0.ladder.note(Offence { client: request.client, cause: Cause::Refused });
+        }
         self.0.counts.decided(surface, &decision, started.elapsed());
         decision
     }
@@ -206,6 +211,8 @@ impl Judge {
         self.0.counts.told(surface, status, ours);
         if !ours {
             self.0.ladder.note(Offence { client, cause: Cause::Status(status) });
+        } else if surface == Surface::Grpc && self.0.ladder.refuses(client.address) {
+            self.0.ladder.note(Offence { client, cause: Cause::Refused });
         }
     }
 }
