@@ -172,10 +172,5 @@ fn pages_that_lead_nowhere_are_told() {
 /// Returns the time in so many seconds, as STIX writes it.
 fn humantime_text(seconds: u64) -> String {
     let time = std::time::SystemTime::now() + Duration::from_secs(seconds);
-    let since = time.duration_since(std::time::UNIX_EPOCH).unwrap().as_secs();
-    let output = std::process::Command::new("date")
-        .args(["-u", "-d", &format!("@{since}"), "+%Y-%m-%dT%H:%M:%SZ"])
-        .output()
-        .unwrap();
-    String::from_utf8(output.stdout).unwrap().trim().to_owned()
+    humantime::format_rfc3339_seconds(time).to_string()
 }
