@@ -5,8 +5,6 @@
 
 /// Who has sent it: the way back through trusted proxies.
 pub mod client;
-/// What a proxy tells of it.
-pub mod request;
 /// What is known of its source, from the structures that the kernel judges by.
 pub mod source;
 /// Rules that proxies hold and the kernel does not.
@@ -17,7 +15,6 @@ pub mod risk;
 pub mod verdict;
 
 pub use client::Client;
-pub use request::Request;
 pub use sanction::Sanctions;
 pub use source::Source;
 pub use verdict::{Decision, Verdict, Why};
@@ -35,8 +32,7 @@ pub struct Policy {
 
 /// Decides about a request: by what its source is, then by what it has done.
 #[must_use]
-pub fn decide(policy: &Policy, request: &Request, source: &Source) -> Decision {
-    _ = request;
+pub fn decide(policy: &Policy, source: &Source) -> Decision {
     let mut decision = by_source(source);
     if decision.verdict == Verdict::Allow && decision.would.is_none() && decision.why == Why::Clean {
         decision = risk::decide(policy.thresholds.as_ref(), source, source.risk).unwrap_or(decision);

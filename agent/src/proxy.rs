@@ -43,8 +43,6 @@ pub enum Surface {
     Http,
     /// HAProxy, over SPOP.
     Haproxy,
-    /// Bouncers of CrowdSec.
-    Lapi,
     /// Access logs.
     Logs,
 }
@@ -57,7 +55,6 @@ impl Surface {
             Self::Grpc => "grpc",
             Self::Http => "http",
             Self::Haproxy => "haproxy",
-            Self::Lapi => "lapi",
             Self::Logs => "logs",
         }
     }
@@ -73,7 +70,6 @@ impl Sockets {
             (Surface::Grpc, &listen.grpc),
             (Surface::Http, &listen.http),
             (Surface::Haproxy, &listen.haproxy),
-            (Surface::Lapi, &listen.lapi),
         ];
         let mut bound = Vec::new();
         for (surface, endpoints) in surfaces {
@@ -102,17 +98,12 @@ impl Sockets {
         for (surface, bound) in self.bound {
             let (listener, judge, stopped) = (bound.listen()?, judge.clone(), stopped.clone());
             tasks.spawn(async move {
-                let mut stopped = stopped;
                 let served = match surface {
-                    // Surfaces to come: until then nobody is answered.
                     Surface::Http => http::serve(listener, judge, stopped).await,
                     Surface::Haproxy => haproxy::serve(listener, judge, stopped).await,
                     Surface::Grpc => envoy::serve(listener, judge, stopped).await,
-                    Surface::Lapi | Surface::Logs => {
-                        let _kept = (listener, judge);
-                        _ = stopped.changed().await;
-                        Ok::<(), io::Error>(())
-                    }
+                    // Datagrams, below.
+                    Surface::Logs => Ok(()),
                 };
                 if let Err(error) = served {
                     tracing::error!(surface = surface.as_str(), %error, "a surface for proxies ended");

@@ -367,7 +367,7 @@ fn tables_that_cannot_grow_leave_the_policy_in_force() {
         _ = writeln!(list, "{}/25", std::net::Ipv4Addr::from(n << 8));
         list
     });
-    let allowed = address_space(agent.id().unwrap()) + (160 << 20);
+    let allowed = address_space(agent.id().unwrap()) + (184 << 20);
     limit_address_space(agent.id().unwrap(), allowed);
     agent.write("bad.netset", wide).unwrap();
     let deadline = Instant::now() + PATIENCE;

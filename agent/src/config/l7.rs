@@ -3,52 +3,27 @@
 
 /// Where proxies ask.
 pub mod listen;
-/// Who the client is, and what is told of a request.
+/// Who the client is.
 pub mod client;
-/// Conditions on requests, and what follows; routes and what happens when it cannot be decided.
-pub mod rules;
-/// Quotas.
-pub mod quotas;
 /// Offences, and what they lead to.
 pub mod escalation;
-/// What is written for proxies that decide by themselves.
-pub mod push;
-/// Other gateways, and what is shared with them.
-pub mod fleet;
-/// Who is told of what happens.
-pub mod notify;
 
 use serde::Deserialize;
 
 use super::validate::check::Check;
 pub use client::Clients;
 pub use escalation::Escalation;
-pub use fleet::Fleet;
 pub use listen::{Endpoint, Listen};
-pub use notify::Notify;
-pub use push::Push;
-pub use quotas::Quotas;
-pub use rules::Rules;
 
 /// The section `l7`.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct L7 {
     /// Where proxies ask.
     pub listen: Listen,
-    /// Who the client is, and what is told of a request.
+    /// Who the client is.
     pub clients: Clients,
-    /// Rules and routes.
-    pub rules: Rules,
-    /// Quotas.
-    pub quotas: Quotas,
     /// Offences, and what they lead to.
     pub escalation: Escalation,
-    /// What is written for proxies.
-    pub push: Push,
-    /// Other gateways.
-    pub fleet: Fleet,
-    /// Who is told.
-    pub notify: Notify,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -56,24 +31,13 @@ pub struct L7 {
 pub(super) struct Raw {
     listen: listen::Raw,
     clients: client::Raw,
-    rules: Vec<rules::RawRule>,
-    routes: Vec<rules::RawRoute>,
-    quotas: quotas::Raw,
     escalation: escalation::Raw,
-    push: push::Raw,
-    fleet: fleet::Raw,
-    notify: notify::Raw,
 }
 
 pub(super) fn validate(check: &mut Check, raw: Raw) -> L7 {
     L7 {
         listen: listen::validate(check, raw.listen),
         clients: client::validate(check, &raw.clients),
-        rules: rules::validate(check, raw.rules, raw.routes),
-        quotas: quotas::validate(check, raw.quotas),
         escalation: escalation::validate(check, raw.escalation),
-        push: push::validate(check, raw.push),
-        fleet: fleet::validate(check, raw.fleet),
-        notify: notify::validate(check, raw.notify),
     }
 }

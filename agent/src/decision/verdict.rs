@@ -1,4 +1,4 @@
-use std::{fmt, sync::Arc, time::Duration};
+use std::time::Duration;
 
 /// What becomes of a request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -42,7 +42,7 @@ impl Verdict {
 }
 
 /// Why.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Why {
     /// Nothing speaks against it.
     #[default]
@@ -53,64 +53,25 @@ pub enum Why {
     Banned,
     /// Lists name its source.
     Listed,
-    /// This rule says so.
-    Rule(Arc<str>),
-    /// This quota is used up.
-    Quota(Arc<str>),
     /// Its source has done too much, together.
     Risk,
     /// Its source is over a limit of the kernel.
     OverLimit,
-    /// It could not be decided in time, and the route says what then.
-    Undecided,
 }
 
 impl Why {
-    /// Returns its kind, for metrics.
+    /// Returns its name in headers, metrics and output.
     #[must_use]
-    pub const fn kind(&self) -> &'static str {
+    pub const fn as_str(self) -> &'static str {
         match self {
             Self::Clean => "clean",
             Self::Allowed => "allowed",
             Self::Banned => "banned",
             Self::Listed => "listed",
-            Self::Rule(_) => "rule",
-            Self::Quota(_) => "quota",
             Self::Risk => "risk",
             Self::OverLimit => "over_limit",
-            Self::Undecided => "undecided",
         }
     }
-}
-
-impl fmt::Display for Why {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Rule(name) | Self::Quota(name) => write!(f, "{}:{name}", self.kind()),
-            Self::Clean
-            | Self::Allowed
-            | Self::Banned
-            | Self::Listed
-            | Self::Risk
-            | Self::OverLimit
-            | Self::Undecided => f.write_str(self.kind()),
-        }
-    }
-}
-
-/// The state of the quota that is closest to its end, for headers.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct QuotaState {
-    /// Its name.
-    pub name: Arc<str>,
-    /// Requests that it grants in a window.
-    pub limit: u64,
-    /// The window, in seconds.
-    pub window: u64,
-    /// Requests that are left now.
-    pub remaining: u64,
-    /// Until all are there again.
-    pub reset: Duration,
 }
 
 /// What becomes of a request, and why.
@@ -126,8 +87,6 @@ pub struct Decision {
     pub score: f64,
     /// What would have become of it, were that not in shadow mode.
     pub would: Option<(Verdict, Why)>,
-    /// Its quota.
-    pub quota: Option<QuotaState>,
 }
 
 impl Decision {
@@ -154,24 +113,19 @@ impl Decision {
     }
 
     /// Returns the headers that go with it, for proxies and for those who ask: `x-weir-*`, and, where
-    /// they are known, Retry-After (RFC 9110) and RateLimit and RateLimit-Policy
-    /// (draft-ietf-httpapi-ratelimit-headers-10).
+    /// it is known, Retry-After (RFC 9110).
     #[must_use]
     pub fn headers(&self) -> Vec<(&'static str, String)> {
         let mut headers = vec![
             ("x-weir-verdict", self.verdict.as_str().to_owned()),
-            ("x-weir-reason", self.why.to_string()),
+            ("x-weir-reason", self.why.as_str().to_owned()),
             ("x-weir-score", format!("{:.0}", self.score)),
         ];
         if let Some((verdict, why)) = &self.would {
-            headers.push(("x-weir-would", format!("{} {why}", verdict.as_str())));
+            headers.push(("x-weir-would", format!("{} {}", verdict.as_str(), why.as_str())));
         }
         if let Some(retry_after) = self.retry_after.filter(|_| self.verdict != Verdict::Allow) {
             headers.push(("retry-after", whole_seconds(retry_after).max(1).to_string()));
-        }
-        if let Some(QuotaState { name, limit, window, remaining, reset }) = &self.quota {
-            headers.push(("ratelimit-policy", format!("\"{name}\";q={limit};w={window}")));
-            headers.push(("ratelimit", format!("\"{name}\";r={remaining};t={}", whole_seconds(*reset))));
         }
         headers
     }

@@ -69,10 +69,10 @@ impl Counts {
 
     /// Counts a decision.
     pub fn decided(&self, surface: Surface, decision: &Decision, took: Duration) {
-        let labels = [surface.as_str(), decision.verdict.as_str(), decision.why.kind()];
+        let labels = [surface.as_str(), decision.verdict.as_str(), decision.why.as_str()];
         self.decisions.with_label_values(&labels).inc();
         if let Some((verdict, why)) = &decision.would {
-            self.would.with_label_values(&[surface.as_str(), verdict.as_str(), why.kind()]).inc();
+            self.would.with_label_values(&[surface.as_str(), verdict.as_str(), why.as_str()]).inc();
         }
         self.seconds.with_label_values(&[surface.as_str()]).observe(took.as_secs_f64());
     }

@@ -132,7 +132,7 @@ impl Connection {
         let mut ack = Ack::new(stream_id, frame_id);
         for message in &messages {
             match message.name.as_str() {
-                "weir-check" => ack = check(message, judge, ack).await,
+                "weir-check" => ack = check(message, judge, ack),
                 "weir-feedback" => feedback(message, judge),
                 // Of another agent's configuration.
                 _ => {}
@@ -173,25 +173,24 @@ impl Connection {
     }
 }
 
-async fn check(message: &Message, judge: &Judge, ack: Ack) -> Ack {
+fn check(message: &Message, judge: &Judge, ack: Ack) -> Ack {
     let arguments = Arguments::of(message);
     let forwarded: Vec<&str> = arguments.text("xff").into_iter().collect();
     let Some(seen) = arguments.seen(&forwarded) else {
         // An error of whoever has configured HAProxy; it decides itself what follows from no verdict.
         return ack.set_var(VarScope::Transaction, "reason", "no argument `ip`");
     };
-    let question = judge.request(&seen, |name| arguments.header(name));
-    let decision = judge.decide(Surface::Haproxy, &question).await;
+    let decision = judge.decide(Surface::Haproxy, judge.client(&seen));
     let mut ack = ack
         .set_var(VarScope::Transaction, "verdict", decision.verdict.as_str())
-        .set_var(VarScope::Transaction, "reason", decision.why.to_string().as_str())
+        .set_var(VarScope::Transaction, "reason", decision.why.as_str())
         .set_var(VarScope::Transaction, "score", score(decision.score));
     if let Some(retry_after) = decision.retry_after.filter(|_| decision.verdict != Verdict::Allow) {
         let seconds = u32::try_from(retry_after.as_secs()).unwrap_or(u32::MAX).saturating_add(1);
         ack = ack.set_var(VarScope::Transaction, "retry_after", seconds);
     }
     if let Some((verdict, why)) = decision.would {
-        let would = format!("{} {why}", verdict.as_str());
+        let would = format!("{} {}", verdict.as_str(), why.as_str());
         ack = ack.set_var(VarScope::Transaction, "would", would.as_str());
     }
     ack

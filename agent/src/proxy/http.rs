@@ -12,7 +12,7 @@ use axum::{
     Router,
     body::{self, Body},
     extract::{Request as HttpRequest, State},
-    http::{HeaderMap, HeaderValue, StatusCode, header::HOST},
+    http::{HeaderMap, HeaderValue, StatusCode},
     response::{IntoResponse as _, Response},
     routing::{any, post},
 };
@@ -93,17 +93,8 @@ async fn auth(State(judge): State<Judge>, request: HttpRequest) -> Response {
         let error = "nobody says who has connected to the proxy; see docs/l7.md, \"Who the client is\"\n";
         return (StatusCode::INTERNAL_SERVER_ERROR, error).into_response();
     };
-    let find = |name: &str| headers.get(name).and_then(text);
-    let seen = Seen {
-        peer: Some(peer),
-        forwarded: &forwarded,
-        method: find("x-forwarded-method").unwrap_or_else(|| request.method().as_str()),
-        host: find("x-forwarded-host").or_else(|| find(HOST.as_str())).unwrap_or_default(),
-        path: find("x-forwarded-uri").unwrap_or("/"),
-        ..Seen::default()
-    };
-    let question = judge.request(&seen, find);
-    answer(&judge.decide(Surface::Http, &question).await, wishes.deny)
+    let seen = Seen { peer: Some(peer), forwarded: &forwarded, ..Seen::default() };
+    answer(&judge.decide(Surface::Http, judge.client(&seen)), wishes.deny)
 }
 
 fn peer(headers: &HeaderMap, wishes: &Wishes<'_>, forwarded: &[&str]) -> Option<IpAddr> {

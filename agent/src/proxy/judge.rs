@@ -2,7 +2,6 @@
 //! handle that is cheap to clone.
 
 use std::{
-    collections::BTreeMap,
     net::IpAddr,
     sync::Arc,
     time::{Instant, SystemTime},
@@ -18,16 +17,13 @@ use crate::{
     },
     datapath::{memory::Mapped, onlooker::Onlooker},
     decision::{
-        self, Client, Decision, Policy, Request, Sanctions, Source, Verdict, Why, client, risk::Thresholds,
+        self, Client, Decision, Policy, Sanctions, Source, Verdict, Why, client, risk::Thresholds,
         source::Names,
     },
     escalate::{Cause, Ladder, Offence},
     record::seconds,
     rules::Bulletin,
 };
-
-/// Longest value of a header, host or path that is looked at, in bytes; what is longer is cut there.
-const VALUE_BYTES_MAX: usize = 4096;
 
 /// What a proxy says of a request, before it is known who the client is.
 #[derive(Clone, Copy, Debug, Default)]
@@ -38,14 +34,6 @@ pub struct Seen<'s> {
     pub client: Option<IpAddr>,
     /// Values of X-Forwarded-For, in the order of the message.
     pub forwarded: &'s [&'s str],
-    /// Method.
-    pub method: &'s str,
-    /// Host, with a port or without.
-    pub host: &'s str,
-    /// Path, with a query or without.
-    pub path: &'s str,
-    /// Fingerprint of the client's TLS.
-    pub tls: Option<&'s str>,
 }
 
 /// What became of a request, as a proxy tells it.
@@ -143,26 +131,6 @@ impl Judge {
         &self.0.counts
     }
 
-    /// Makes one spelling of what a proxy says. `header` finds the value of a header by its name in
-    /// lower case.
-    #[must_use]
-    pub fn request<'s>(&self, seen: &Seen<'s>, header: impl Fn(&str) -> Option<&'s str>) -> Request {
-        let settings = self.0.settings.load();
-        let l7::Clients { headers, consumer, .. } = &settings.clients;
-        let value = |name: &String| Some((name.clone(), cut(header(name)?)));
-        let path = seen.path.split(['?', '#']).next().unwrap_or_default();
-        Request {
-            client: self.client(seen),
-            peer: seen.peer.map(|peer| peer.to_canonical()),
-            method: cut(seen.method).to_ascii_uppercase(),
-            host: cut(without_port(seen.host)).to_ascii_lowercase(),
-            path: cut(path),
-            headers: headers.iter().filter_map(value).collect::<BTreeMap<_, _>>(),
-            consumer: consumer.as_deref().and_then(&header).map(cut),
-            tls: seen.tls.map(cut),
-        }
-    }
-
     /// Finds out who has sent a request.
     #[must_use]
     pub fn client(&self, seen: &Seen<'_>) -> Client {
@@ -181,15 +149,15 @@ impl Judge {
         Client { direct: found.direct && !client::is_trusted(trusted, found.address), ..found }
     }
 
-    /// Decides about a request.
-    #[expect(clippy::unused_async, reason = "quotas may lie elsewhere")]
-    pub async fn decide(&self, surface: Surface, request: &Request) -> Decision {
+    /// Decides about a request of a client.
+    #[must_use]
+    pub fn decide(&self, surface: Surface, client: Client) -> Decision {
         let started = Instant::now();
-        let source = self.source(request.client.address);
-        let decision = decision::decide(&self.0.settings.load().policy, request, &source);
+        let source = self.source(client.address);
+        let decision = decision::decide(&self.0.settings.load().policy, &source);
         // Envoy does not say here whether the client is direct; its log does.
         if decision.why == Why::Risk && decision.verdict != Verdict::Allow && surface != Surface::Grpc {
-            self.0.ladder.note(Offence { client: request.client, cause: Cause::Refused });
+            self.0.ladder.note(Offence { client, cause: Cause::Refused });
         }
         self.0.counts.decided(surface, &decision, started.elapsed());
         decision
@@ -214,37 +182,5 @@ impl Judge {
         } else if surface == Surface::Grpc && self.0.ladder.refuses(client.address) {
             self.0.ladder.note(Offence { client, cause: Cause::Refused });
         }
-    }
-}
-
-/// Cuts a value at the end of a character.
-fn cut(value: &str) -> String {
-    value.get(..value.floor_char_boundary(VALUE_BYTES_MAX)).unwrap_or_default().to_owned()
-}
-
-/// Returns a host without its port (RFC 9110, section 7.2).
-fn without_port(host: &str) -> &str {
-    match host.rsplit_once(':') {
-        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) && !name.ends_with(':') => name,
-        Some(_) | None => host,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_host_has_no_port() {
-        for (host, name) in [
-            ("api.example.org", "api.example.org"),
-            ("api.example.org:8443", "api.example.org"),
-            ("[2001:db8::1]:443", "[2001:db8::1]"),
-            ("[2001:db8::1]", "[2001:db8::1]"),
-            ("", ""),
-        ] {
-            assert_eq!(without_port(host), name);
-        }
-        assert_eq!(cut(&"ä".repeat(VALUE_BYTES_MAX)).len(), VALUE_BYTES_MAX);
     }
 }

@@ -75,7 +75,7 @@ l7:
     http: ['127.0.0.1:9650']
     haproxy: ['127.0.0.1:9651']
     logs: ['127.0.0.1:9653']
-  clients: {{trusted_proxies: [{CDN}/32], headers: [user-agent]}}
+  clients: {{trusted_proxies: [{CDN}/32]}}
   escalation: {{mode: enforce}}
 ",
             interface = Pair::INTERFACE,

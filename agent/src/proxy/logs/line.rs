@@ -80,7 +80,7 @@ impl Line {
     }
 
     pub(super) fn seen<'l>(&self, forwarded: &'l [&'l str]) -> Seen<'l> {
-        Seen { peer: self.peer(), client: self.client(), forwarded, ..Seen::default() }
+        Seen { peer: self.peer(), client: self.client(), forwarded }
     }
 
     fn peer(&self) -> Option<IpAddr> {
