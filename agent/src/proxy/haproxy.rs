@@ -19,7 +19,7 @@ use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     sync::watch,
     task::JoinSet,
-    time::{Duration, timeout},
+    time::{Duration, Instant, timeout, timeout_at},
 };
 use tokio_util::{
     bytes::BytesMut,
@@ -38,8 +38,11 @@ use arguments::Arguments;
 const FRAME_BYTES_MAX: u32 = 16_380;
 /// How long a connection may be silent. HAProxy closes idle ones itself (`timeout idle`).
 const SILENCE_MAX: Duration = Duration::from_mins(2);
-/// How long the first frame may take, and how long an answer may take to be read.
+/// How long a frame may take from its first byte to its last, how long the first one may be waited for,
+/// and how long an answer may take to be read.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// Room for what is read at once: several frames, where HAProxy sends one behind the other.
+const READ_BYTES: usize = 4096;
 /// Messages of a frame that are looked at.
 const MESSAGES_MAX: usize = 8;
 
@@ -91,18 +94,21 @@ impl Connection {
 
     /// Serves it until HAProxy has enough of it; the status says what to take leave with.
     async fn converse(&mut self, judge: &Judge) -> Result<(), StatusCode> {
-        let mut patience = PATIENCE;
-        while let Some(frame) = self.receive(patience).await? {
+        let Some(frame) = self.receive(PATIENCE).await? else { return Ok(()) };
+        if *frame.frame_type() != FrameType::HaproxyHello {
+            return Err(StatusCode::Invalid);
+        }
+        if self.hello(frame).await? {
+            return Ok(());
+        }
+        while let Some(frame) = self.receive(SILENCE_MAX).await? {
             match frame.frame_type() {
-                FrameType::HaproxyHello => {
-                    if self.hello(frame).await? {
-                        return Ok(());
-                    }
-                    patience = SILENCE_MAX;
-                }
                 FrameType::Notify => self.notify(frame, judge).await?,
                 FrameType::HaproxyDisconnect => return Err(StatusCode::None),
-                FrameType::AgentHello | FrameType::AgentDisconnect | FrameType::Ack => {
+                FrameType::HaproxyHello
+                | FrameType::AgentHello
+                | FrameType::AgentDisconnect
+                | FrameType::Ack => {
                     return Err(StatusCode::Invalid);
                 }
             }
@@ -141,18 +147,33 @@ impl Connection {
         self.send(Box::new(ack)).await
     }
 
-    /// Returns the next frame; nothing at the end of the connection.
-    async fn receive(&mut self, patience: Duration) -> Result<Option<Frame>, StatusCode> {
+    /// Returns the next frame, if it begins in time; nothing at the end of the connection.
+    async fn receive(&mut self, silence: Duration) -> Result<Option<Frame>, StatusCode> {
+        let mut deadline = Instant::now() + silence;
+        let mut begun = false;
         loop {
-            if let Some(frame) = self.codec.decode(&mut self.incoming).map_err(|_| StatusCode::Invalid)? {
+            if let Some(frame) = self.codec.decode(&mut self.incoming).map_err(|_| self.objection())? {
                 return Ok(Some(frame));
             }
+            if !begun && !self.incoming.is_empty() {
+                (begun, deadline) = (true, Instant::now() + PATIENCE);
+            }
             // A frame longer than was agreed on is refused by its length, so this does not grow.
-            match timeout(patience, self.stream.read_buf(&mut self.incoming)).await {
+            self.incoming.reserve(READ_BYTES);
+            match timeout_at(deadline, self.stream.read_buf(&mut self.incoming)).await {
                 Err(_elapsed) => return Err(StatusCode::Timeout),
                 Ok(Err(_) | Ok(0)) => return Ok(None),
                 Ok(Ok(_)) => {}
             }
+        }
+    }
+
+    /// Says what is wrong with the frame that cannot be read.
+    fn objection(&self) -> StatusCode {
+        let length = self.incoming.first_chunk().map(|length| u32::from_be_bytes(*length));
+        match length {
+            Some(length) if length > self.codec.max_frame_size() => StatusCode::TooBig,
+            Some(_) | None => StatusCode::Invalid,
         }
     }
 
@@ -175,7 +196,7 @@ impl Connection {
 
 fn check(message: &Message, judge: &Judge, ack: Ack) -> Ack {
     let arguments = Arguments::of(message);
-    let forwarded: Vec<&str> = arguments.text("xff").into_iter().collect();
+    let forwarded = arguments.forwarded();
     let Some(seen) = arguments.seen(&forwarded) else {
         // An error of whoever has configured HAProxy; it decides itself what follows from no verdict.
         return ack.set_var(VarScope::Transaction, "reason", "no argument `ip`");
@@ -203,7 +224,7 @@ fn score(score: f64) -> u32 {
 
 fn feedback(message: &Message, judge: &Judge) {
     let arguments = Arguments::of(message);
-    let forwarded: Vec<&str> = arguments.text("xff").into_iter().collect();
+    let forwarded = arguments.forwarded();
     if let (Some(seen), Some(status)) = (arguments.seen(&forwarded), arguments.status()) {
         let ours = arguments.text("verdict").is_some_and(|verdict| !matches!(verdict, "" | "allow"));
         judge.feedback(Surface::Haproxy, Feedback { client: judge.client(&seen), status, ours });

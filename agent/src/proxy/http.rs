@@ -6,17 +6,24 @@
 //! to the proxy is the last address of `X-Forwarded-For`, or in the header that the proxy's own
 //! configuration names in the URL (`?peer=x-real-ip`).
 
-use std::{io, net::IpAddr};
+/// Headers as text.
+mod headers;
+
+use std::{io, net::IpAddr, sync::Arc};
 
 use axum::{
     Router,
     body::{self, Body},
     extract::{Request as HttpRequest, State},
-    http::{HeaderMap, HeaderValue, StatusCode},
+    http::{HeaderValue, StatusCode},
     response::{IntoResponse as _, Response},
     routing::{any, post},
 };
-use tokio::{sync::watch, task::JoinSet, time::Duration};
+use tokio::{
+    sync::{Semaphore, watch},
+    task::JoinSet,
+    time::{Duration, timeout},
+};
 
 use super::{
     Surface,
@@ -28,6 +35,7 @@ use crate::{
     api::socket::{Bounds, converse},
     decision::{Decision, client},
 };
+use headers::Headers;
 
 /// What a connection of a proxy may take. It stays open between requests.
 const BOUNDS: Bounds = Bounds {
@@ -39,6 +47,8 @@ const BOUNDS: Bounds = Bounds {
 /// Largest body of a request for feedback.
 const FEEDBACK_BYTES_MAX: usize = 1 << 20;
 const FEEDBACK_PATIENCE: Duration = Duration::from_secs(5);
+/// Such bodies that a socket takes at a time; others wait. Connections are many more.
+const FEEDBACK_BODIES: usize = 8;
 
 /// What the URL in the proxy's configuration asks for.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -63,14 +73,23 @@ impl<'q> Wishes<'q> {
     }
 }
 
+/// What answers.
+#[derive(Clone)]
+struct Desk {
+    judge: Judge,
+    /// Places for bodies.
+    bodies: Arc<Semaphore>,
+}
+
 /// Serves proxies until `stopped` changes.
 pub(super) async fn serve(
     listener: Listener,
     judge: Judge,
     mut stopped: watch::Receiver<()>,
 ) -> io::Result<()> {
+    let desk = Desk { judge, bodies: Arc::new(Semaphore::new(FEEDBACK_BODIES)) };
     let router =
-        Router::new().route("/v1/auth", any(auth)).route("/v1/feedback", post(feedback)).with_state(judge);
+        Router::new().route("/v1/auth", any(auth)).route("/v1/feedback", post(feedback)).with_state(desk);
     let mut connections = JoinSet::new();
     loop {
         while connections.try_join_next().is_some() {}
@@ -84,23 +103,23 @@ pub(super) async fn serve(
     Ok(())
 }
 
-async fn auth(State(judge): State<Judge>, request: HttpRequest) -> Response {
+async fn auth(State(Desk { judge, .. }): State<Desk>, request: HttpRequest) -> Response {
     let wishes = Wishes::of(request.uri().query().unwrap_or_default());
-    let headers = request.headers();
-    let forwarded: Vec<&str> = headers.get_all("x-forwarded-for").iter().filter_map(text).collect();
-    let Some(peer) = peer(headers, &wishes, &forwarded) else {
+    let headers = Headers::of(request.headers());
+    let Some(peer) = peer(&headers, &wishes) else {
         // An error of whoever has configured the proxy: it must be seen, not guessed around.
         let error = "nobody says who has connected to the proxy; see docs/l7.md, \"Who the client is\"\n";
         return (StatusCode::INTERNAL_SERVER_ERROR, error).into_response();
     };
+    let forwarded: Vec<&str> = headers.get("x-forwarded-for").into_iter().collect();
     let seen = Seen { peer: Some(peer), forwarded: &forwarded, ..Seen::default() };
     answer(&judge.decide(Surface::Http, judge.client(&seen)), wishes.deny)
 }
 
-fn peer(headers: &HeaderMap, wishes: &Wishes<'_>, forwarded: &[&str]) -> Option<IpAddr> {
+fn peer(headers: &Headers<'_>, wishes: &Wishes<'_>) -> Option<IpAddr> {
     match wishes.peer {
-        Some(name) => client::parse(headers.get(name).and_then(text)?),
-        None => client::parse(forwarded.last()?.rsplit(',').next()?),
+        Some(name) => client::parse(headers.get(name)?),
+        None => client::parse(headers.get("x-forwarded-for")?.rsplit(',').next()?),
     }
 }
 
@@ -120,10 +139,12 @@ fn answer(decision: &Decision, deny: Option<u16>) -> Response {
 }
 
 /// Takes lines of access logs, as docs/l7.md has them; answers how many were understood.
-async fn feedback(State(judge): State<Judge>, request: HttpRequest) -> Response {
-    let read =
-        tokio::time::timeout(FEEDBACK_PATIENCE, body::to_bytes(request.into_body(), FEEDBACK_BYTES_MAX));
-    let Ok(Ok(body)) = read.await else {
+async fn feedback(State(Desk { judge, bodies }): State<Desk>, request: HttpRequest) -> Response {
+    let read = async {
+        let place = bodies.acquire().await.ok();
+        (body::to_bytes(request.into_body(), FEEDBACK_BYTES_MAX).await, place)
+    };
+    let Ok((Ok(body), _place)) = timeout(FEEDBACK_PATIENCE, read).await else {
         let error = format!("send at most {FEEDBACK_BYTES_MAX} bytes, within {FEEDBACK_PATIENCE:?}\n");
         return (StatusCode::PAYLOAD_TOO_LARGE, error).into_response();
     };
@@ -132,12 +153,10 @@ async fn feedback(State(judge): State<Judge>, request: HttpRequest) -> Response 
     (StatusCode::OK, format!("{{\"understood\": {understood}}}\n")).into_response()
 }
 
-fn text(value: &HeaderValue) -> Option<&str> {
-    value.to_str().ok()
-}
-
 #[cfg(test)]
 mod tests {
+    use axum::http::HeaderMap;
+
     use super::*;
     use crate::decision::{Verdict, Why};
 
@@ -152,16 +171,19 @@ mod tests {
 
     #[test]
     fn only_the_proxy_says_who_has_connected_to_it() {
-        let mut headers = HeaderMap::new();
-        headers.insert("x-real-ip", HeaderValue::from_static("192.0.2.66"));
-        let of = |headers: &HeaderMap, query, forwarded: &[&str]| {
-            peer(headers, &Wishes::of(query), forwarded).map(|peer| peer.to_string())
+        let of = |query, forwarded: Option<&'static str>| {
+            let mut map = HeaderMap::new();
+            map.insert("x-real-ip", HeaderValue::from_static("192.0.2.66"));
+            if let Some(forwarded) = forwarded {
+                map.insert("x-forwarded-for", HeaderValue::from_static(forwarded));
+            }
+            peer(&Headers::of(&map), &Wishes::of(query)).map(|peer| peer.to_string())
         };
         // A client may have written that, where the proxy does not.
-        assert_eq!(of(&headers, "", &["203.0.113.1, 10.0.0.1"]).as_deref(), Some("10.0.0.1"));
-        assert_eq!(of(&headers, "peer=x-real-ip", &["203.0.113.1"]).as_deref(), Some("192.0.2.66"));
-        assert_eq!(of(&headers, "peer=x-other", &["203.0.113.1"]), None);
-        assert_eq!(of(&headers, "", &[]), None);
+        assert_eq!(of("", Some("203.0.113.1, 10.0.0.1")).as_deref(), Some("10.0.0.1"));
+        assert_eq!(of("peer=x-real-ip", Some("203.0.113.1")).as_deref(), Some("192.0.2.66"));
+        assert_eq!(of("peer=x-other", Some("203.0.113.1")), None);
+        assert_eq!(of("", None), None);
     }
 
     #[test]

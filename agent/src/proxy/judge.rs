@@ -139,9 +139,10 @@ impl Judge {
         let unknown = IpAddr::from([0, 0, 0, 0]);
         let found = match (seen.peer, seen.client) {
             (Some(peer), None) => client::find(trusted, peer, seen.forwarded.iter().copied()),
+            // It may be a hop itself: a balancer speaks PROXY and has a CDN in front of it.
             (peer, Some(client)) => {
-                let (peer, address) = (peer.map(|peer| peer.to_canonical()), client.to_canonical());
-                Client { address, direct: peer == Some(address) }
+                let Client { address, .. } = client::find(trusted, client, seen.forwarded.iter().copied());
+                Client { address, direct: peer.map(|peer| peer.to_canonical()) == Some(address) }
             }
             (None, None) => client::find(trusted, unknown, std::iter::empty()),
         };

@@ -2,6 +2,14 @@
 //! agent beside them: abusers end up dropped in the kernel or refused, and nobody else does.
 #![expect(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
+/// What clients write into headers.
+mod forged;
+/// What is when weir hangs, or the service does.
+mod failing;
+/// The socket for nginx, Traefik and Caddy.
+mod http;
+/// The socket for HAProxy.
+mod haproxy;
 /// Garbage, silence and crowds on the sockets.
 mod hostile;
 /// A street with a gateway in it, and those who call.

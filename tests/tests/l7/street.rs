@@ -110,19 +110,7 @@ l7:
 
     /// Asks for a path with headers.
     pub(crate) fn ask_with(&self, from: Ipv4Addr, path: &str, headers: &[(&str, &str)]) -> Result<Got> {
-        let to = SocketAddrV4::new(Pair::SERVER.v4, Proxy::PORT);
-        let mut stream = self.pair.client.run(|| dial(from, to))?;
-        stream.set_read_timeout(Some(patience::seconds(1).max(PATIENCE)))?;
-        let mut request = format!("GET {path} HTTP/1.1\r\nHost: api.example.org\r\nConnection: close\r\n");
-        for (name, value) in headers {
-            write!(request, "{name}: {value}\r\n")?;
-        }
-        stream.write_all(format!("{request}\r\n").as_bytes())?;
-        let mut answer = Vec::new();
-        stream.read_to_end(&mut answer).context("read an answer")?;
-        let text = String::from_utf8_lossy(&answer);
-        let status = text.split(' ').nth(1).and_then(|status| status.parse().ok());
-        Ok(Got { status: status.with_context(|| format!("no status in `{text}`"))? })
+        ask(&self.pair, from, path, headers)
     }
 
     /// Fails to log in as a client behind the CDN, until that is banned.
@@ -175,6 +163,23 @@ l7:
             lines.join("\n")
         )
     }
+}
+
+/// Asks the proxy of a gateway for a path, with headers.
+pub(crate) fn ask(pair: &Pair, from: Ipv4Addr, path: &str, headers: &[(&str, &str)]) -> Result<Got> {
+    let to = SocketAddrV4::new(Pair::SERVER.v4, Proxy::PORT);
+    let mut stream = pair.client.run(|| dial(from, to))?;
+    stream.set_read_timeout(Some(patience::seconds(1).max(PATIENCE)))?;
+    let mut request = format!("GET {path} HTTP/1.1\r\nHost: api.example.org\r\nConnection: close\r\n");
+    for (name, value) in headers {
+        write!(request, "{name}: {value}\r\n")?;
+    }
+    stream.write_all(format!("{request}\r\n").as_bytes())?;
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).context("read an answer")?;
+    let text = String::from_utf8_lossy(&answer);
+    let status = text.split(' ').nth(1).and_then(|status| status.parse().ok());
+    Ok(Got { status: status.with_context(|| format!("no status in `{text}`"))? })
 }
 
 /// Connects from an address.

@@ -5,7 +5,8 @@ use spop::{TypedData, frame::Message};
 use crate::{decision::client, proxy::judge::Seen};
 
 /// The arguments of a message, by name: `ip` (who has connected, in HAProxy `src`), `peer` (`fc_src`,
-/// where `src` is what PROXY or a header says), `xff`, `status`, `verdict`.
+/// where `src` is what PROXY or a header says), `xff` (once for each line of the header, in their order,
+/// or all in one), `status`, `verdict`.
 pub(super) struct Arguments<'m>(&'m Message);
 
 impl<'m> Arguments<'m> {
@@ -15,6 +16,11 @@ impl<'m> Arguments<'m> {
 
     pub(super) fn text(&self, name: &str) -> Option<&'m str> {
         text(self.0.get(name)?)
+    }
+
+    /// Returns the lines of X-Forwarded-For. One that is not there is sent all the same, without a value.
+    pub(super) fn forwarded(&self) -> Vec<&'m str> {
+        self.0.args.iter().filter(|(name, _)| name == "xff").filter_map(|(_, data)| text(data)).collect()
     }
 
     fn address(&self, name: &str) -> Option<IpAddr> {
@@ -72,6 +78,7 @@ fn text(data: &TypedData) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use spop::{frame::FramePayload, frames::HaproxyHello};
     use tokio_util::{bytes::BytesMut, codec::Decoder as _};
 
     use super::*;
@@ -96,17 +103,66 @@ mod tests {
         assert_eq!(arguments.status(), Some(401));
     }
 
+    /// A frame as HAProxy sends it, for a request.
+    fn frame() -> Vec<u8> {
+        let mut frame = vec![3, 0, 0, 0, 1, 7, 1];
+        frame.extend(b"\x0aweir-check\x04\x02ip\x06\xcb\0\x71\x09\x06status\x04\xf1\x0a");
+        frame.extend(b"\x04path\x08\x03/a?\x03xff\0");
+        let length = u32::try_from(frame.len()).unwrap();
+        [&length.to_be_bytes()[..], &frame].concat()
+    }
+
+    /// Decodes bytes and looks at all that is in them.
+    fn look(bytes: &[u8]) -> usize {
+        let mut codec = spop::SpopCodec::new(16_380);
+        let (mut bytes, mut seen) = (BytesMut::from(bytes), 0);
+        while let Ok(Some(frame)) = codec.decode(&mut bytes) {
+            _ = HaproxyHello::try_from(frame.payload()).map(|hello| hello.negotiate_max_frame_size(16_380));
+            if let FramePayload::ListOfMessages(messages) = frame.payload() {
+                for arguments in messages.iter().map(Arguments::of) {
+                    let forwarded = arguments.forwarded();
+                    _ = arguments.status();
+                    seen += usize::from(arguments.seen(&forwarded).is_some());
+                }
+            }
+        }
+        seen
+    }
+
+    #[test]
+    fn a_frame_is_read() {
+        assert_eq!(look(&[frame(), frame()].concat()), 2);
+    }
+
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(4096))]
+
         /// The decoder is not ours, but what it makes of anything is our affair.
         #[test]
-        fn frames_never_panic(mut bytes: Vec<u8>, length in 0u32..64) {
-            let mut codec = spop::SpopCodec::new(16_380);
-            _ = codec.decode(&mut BytesMut::from(&bytes[..]));
+        fn frames_never_panic(mut bytes: Vec<u8>, length in 0u32..64, kind in 0u8..5) {
+            look(&bytes);
             // The same behind a length that fits and a type that exists.
             let mut frame = length.to_be_bytes().to_vec();
-            frame.extend([3, 0, 0, 0, 1]);
+            frame.extend([kind, 0, 0, 0, 1]);
             frame.append(&mut bytes);
-            _ = codec.decode(&mut BytesMut::from(&frame[..]));
+            look(&frame);
+        }
+
+        /// Bytes changed, taken out and put in.
+        #[test]
+        fn mutated_frames_never_panic(
+            changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>(), 0u8..3), 1..6),
+        ) {
+            let mut bytes = [frame(), frame()].concat();
+            for (place, byte, kind) in changes {
+                let place = place.index(bytes.len());
+                match kind {
+                    0 => bytes[place] = byte,
+                    1 => bytes.insert(place, byte),
+                    _ => _ = bytes.remove(place),
+                }
+            }
+            look(&bytes);
         }
     }
 }

@@ -13,6 +13,7 @@ pub(super) struct Line {
     peer: Option<String>,
     status: Option<Status>,
     verdict: Option<String>,
+    ours: bool,
     // Caddy.
     request: Option<Caddy>,
     resp_headers: Headers,
@@ -72,7 +73,7 @@ impl Line {
             self.verdict.as_deref().or_else(|| self.resp_headers.verdict.first().map(String::as_str));
         // Traefik asks no origin for what it refuses, and says 0 for its status.
         let refused = verdict.is_some_and(|verdict| !matches!(verdict, "" | "-" | "allow"));
-        refused || self.origin_status == Some(0)
+        self.ours || refused || self.origin_status == Some(0)
     }
 
     pub(super) fn forwarded(&self) -> Vec<&str> {
@@ -109,6 +110,7 @@ mod tests {
             (caddy, "192.0.2.9", "192.0.2.9", 404, false),
             (traefik, "10.0.0.1", "", 429, true),
             (r#"{"client":"203.0.113.9","status":403,"verdict":"deny"}"#, "", "203.0.113.9", 403, true),
+            (r#"{"client":"203.0.113.9","status":403,"ours":true}"#, "", "203.0.113.9", 403, true),
             (
                 r#"{"request":{"remote_ip":"192.0.2.9"},"status":403,"resp_headers":{"X-Weir-Verdict":["deny"]}}"#,
                 "192.0.2.9",
