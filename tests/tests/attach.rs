@@ -326,10 +326,14 @@ fn an_interface_that_is_made_anew_is_attached_again() {
         println!("attached {:?} after it was made", made.elapsed());
         pair.server.ip("link set eth1 master br0").unwrap();
         // A bridge takes a port into service when it gets to it, later where the machine is busy.
-        let state = || Ok(fs::read_to_string("/sys/class/net/eth1/brport/state")?);
+        let said = |name: &str| fs::read_to_string(format!("/sys/class/net/eth1/{name}")).unwrap_or_default();
         // BR_STATE_FORWARDING
-        let forwards = || pair.server.run(state).is_ok_and(|state| state.trim() == "3");
+        let forwards = || pair.server.run(|| Ok(said("brport/state").trim() == "3")).unwrap();
         wait_until(&agent, "a port of the bridge", forwards);
+        // Until the kernel has noticed the other end, which it may do once a second, what is sent is lost.
+        let sends =
+            || pair.client.run(|| Ok(said("carrier").trim() == "1" && said("operstate").trim() == "up"));
+        wait_until(&agent, "the other end of the cable", || sends().unwrap());
         let again = Traffic::start(&pair, &["eth1"], PER_SECOND).unwrap();
         thread::sleep(PAUSE / 2);
         println!("eth1: {:?}", again.stop_without_a_gap().unwrap());
