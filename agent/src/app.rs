@@ -47,6 +47,7 @@ use crate::{
         store::Store,
         watch::Watch,
     },
+    notify::{Kind, Notifier},
     policy::{
         classes::Classes,
         generations::{InForce, Way},
@@ -141,6 +142,7 @@ struct App {
     bulletin: Bulletin,
     /// Decides about requests, once there is something to decide by.
     judge: Option<Judge>,
+    notifier: Notifier,
 }
 
 impl App {
@@ -161,8 +163,10 @@ impl App {
             Watch::new().map_err(|error| system("watch lists")(io::Error::other(error.to_string())))?;
         let (engine, updates) = Engine::new(Store::new(&places.state));
         let handle = engine.handle();
-        let (mut app, view) = task::block_in_place(|| Self::start(places, config, lock, watch, engine))?;
-        let (ladder, due) = Ladder::new(&app.config.l7.escalation).map_err(AppError::Metrics)?;
+        let notifier = Notifier::new().map_err(AppError::Metrics)?;
+        let (mut app, view) =
+            task::block_in_place(|| Self::start(places, config, lock, watch, engine, notifier.clone()))?;
+        let (ladder, due) = Ladder::new(&app.config.l7.escalation, notifier).map_err(AppError::Metrics)?;
         let judge =
             Judge::new(&app.config, app.world(&view.record), ladder.clone()).map_err(AppError::Metrics)?;
         let l7 = judge.counts().registry.clone();
@@ -180,6 +184,7 @@ impl App {
             }
         });
         sockets.serve(&judge, &mut tasks, &stopped).map_err(AppError::Proxy)?;
+        app.pass_on(&desk_of_ladder, &judge.counts().registry, &mut tasks, &stopped)?;
         let bulletin = app.bulletin.clone();
         let (escalating, mut stop_both) = (escalate::run(ladder, due, desk_of_ladder), stopped.clone());
         tasks.spawn(async move {
@@ -207,6 +212,7 @@ impl App {
         lock: Lock,
         mut watch: Watch,
         mut engine: Engine,
+        notifier: Notifier,
     ) -> Result<(Self, View), AppError> {
         let record = Record::load(&places.state);
         let known = record.is_some();
@@ -241,6 +247,7 @@ impl App {
             guard: None,
             bulletin: Bulletin::default(),
             judge: None,
+            notifier,
         };
         if !known {
             // Numbers of an agent before are not known, so its counts cannot be attributed.
@@ -254,6 +261,7 @@ impl App {
         let view = app.view(&built, publication, took);
         app.in_force = Some(built.published(publication));
         app.report(&view, app.datapath.adopted(), way);
+        app.tell_of_trouble();
         Ok((app, view))
     }
 
@@ -304,7 +312,7 @@ impl App {
         let config = match Config::load(&self.places.config) {
             Ok(config) => config,
             Err(error) => {
-                metrics.reloads_refused.fetch_add(1, Relaxed);
+                self.reloaded(metrics, false);
                 tracing::error!("configuration refused, the one in force stays:\n{error}");
                 return;
             }
@@ -312,20 +320,31 @@ impl App {
         if config.listen != self.config.listen || config.tables != self.config.tables {
             tracing::warn!("listen and tables take effect at the next start");
         }
+        if config.l7.fleet != self.config.l7.fleet || config.l7.notify != self.config.l7.notify {
+            tracing::warn!("l7.fleet and l7.notify take effect at the next start");
+        }
         let runtime = runtime::Handle::current();
         let prepared = runtime.block_on(self.engine.prepare(&config.feeds, &self.feeds));
         let (old_config, old_feeds) =
             (std::mem::replace(&mut self.config, config), std::mem::replace(&mut self.feeds, prepared.feeds));
         if self.put_in_force(metrics, true) {
-            metrics.reloads_ok.fetch_add(1, Relaxed);
+            self.reloaded(metrics, true);
             self.watch.set(files(&self.config));
             runtime.block_on(self.engine.run(&self.config.feeds, prepared.workers));
         } else {
-            metrics.reloads_refused.fetch_add(1, Relaxed);
+            self.reloaded(metrics, false);
             (self.config, self.feeds) = (old_config, old_feeds);
             // It may have come as far as to change some of the interfaces.
             self.attach_as_before(metrics);
         }
+    }
+
+    fn reloaded(&self, metrics: &Metrics, taken: bool) {
+        let count = if taken { &metrics.reloads_ok } else { &metrics.reloads_refused };
+        count.fetch_add(1, Relaxed);
+        let text = "the configuration was refused, the one before is in force; `weir check` says why";
+        let refused = (!taken).then(|| (String::new(), text.to_owned()));
+        self.notifier.set(Kind::ConfigurationRefused, refused);
     }
 
     /// Makes a policy of what there is and puts it in force. Where that fails the old one stays.
@@ -338,6 +357,7 @@ impl App {
                     judge.set(&self.config, self.world(&view.record));
                 }
                 metrics.set(view);
+                self.tell_of_trouble();
                 true
             }
             Err(error) => {

@@ -23,6 +23,7 @@ use weir_common::{counter::Outcome, event::Event, verdict::Reason};
 use crate::{
     config::l7::{Escalation, escalation::Mode},
     decision::Client,
+    notify::{Kind, Notifier},
 };
 use ladder::{Book, Step};
 pub(crate) use task::run;
@@ -69,6 +70,7 @@ struct Inner {
     settings: ArcSwap<Escalation>,
     book: Book,
     due: mpsc::Sender<Due>,
+    notifier: Notifier,
     counts: Counts,
     /// Evictions that have been counted.
     evicted: AtomicU64,
@@ -107,13 +109,14 @@ impl Ladder {
     ///
     /// # Errors
     /// If a metric is not well formed.
-    pub fn new(settings: &Escalation) -> prometheus::Result<(Self, mpsc::Receiver<Due>)> {
+    pub fn new(settings: &Escalation, notifier: Notifier) -> prometheus::Result<(Self, mpsc::Receiver<Due>)> {
         let (due, receiver) = mpsc::channel(PLACES);
         let ladder = Self(Arc::new(Inner {
             started: Instant::now(),
             settings: ArcSwap::from_pointee(settings.clone()),
             book: Book::default(),
             due,
+            notifier,
             counts: Counts::new()?,
             evicted: AtomicU64::new(0),
         }));
@@ -167,7 +170,12 @@ impl Ladder {
         self.count();
         match step {
             Step::Stay => {}
-            Step::Capped => self.ban("capped"),
+            Step::Capped => {
+                self.ban("capped");
+                let most = settings.ban.per_minute;
+                let text = format!("more than {most} bans in a minute are due; those beyond are not made");
+                self.0.notifier.happened(Kind::BanCap, text);
+            }
             Step::Ban { lasts, risk } => {
                 let due = Due { client, lasts, risk, shadow: settings.mode == Mode::Shadow };
                 if self.0.due.try_send(due).is_err() {

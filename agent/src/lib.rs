@@ -32,6 +32,8 @@ pub mod decision;
 pub mod proxy;
 /// Offences of sources, and what they lead to.
 pub mod escalate;
+/// Who is told of what happens.
+pub mod notify;
 /// The agent as a whole: builds the parts, and runs them until it is told to stop.
 pub mod app;
 /// Logs and metrics.

@@ -18,6 +18,8 @@ mod haproxy;
 mod envoy;
 /// Access logs of proxies.
 pub mod logs;
+/// Bans that gateways share.
+pub(crate) mod fleet;
 
 use std::io;
 

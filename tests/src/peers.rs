@@ -14,6 +14,8 @@ mod exabgp;
 mod proxy;
 /// A tool for lists.
 mod iprange;
+/// A program that a test configures itself.
+mod program;
 
 use std::{
     env,
@@ -34,6 +36,7 @@ pub use self::{
     exabgp::Exabgp,
     iprange::iprange,
     medallion::Medallion,
+    program::Program,
     proxy::{Kind, Proxy},
 };
 use crate::{namespace::Namespace, patience, process::Process};

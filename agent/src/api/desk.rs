@@ -5,7 +5,7 @@ use tokio::{
 };
 
 use super::Problem;
-use crate::rules::{Rule, Wanted};
+use crate::rules::{Author, Rule, Wanted};
 
 /// Requests that may wait for the owner of the datapath.
 const PLACES: usize = 64;
@@ -23,6 +23,8 @@ pub enum Ask {
     Set(Vec<Wanted>),
     /// Lift the rule of this prefix.
     Lift(IpNet),
+    /// Lift the rule of this prefix if it is still that of this author; else nothing happens.
+    Withdraw(IpNet, Author),
 }
 
 /// What it answers.

@@ -183,7 +183,7 @@ async fn lift(
 async fn change(desk: &Desk, peer: &Peer, ask: Ask) -> Reply {
     let (what, rules) = match &ask {
         Ask::Set(wanted) => (wanted.first().map_or("none", |wanted| wanted.action.as_str()), wanted.len()),
-        Ask::Lift(_) => ("lift", 1),
+        Ask::Lift(_) | Ask::Withdraw(..) => ("lift", 1),
         Ask::List | Ask::Get(_) => ("read", 0),
     };
     tracing::debug!(?ask, "asked for a change");
@@ -232,7 +232,8 @@ impl Order {
     }
 }
 
-fn parse(field: &str, text: &str) -> Result<IpNet, Problem> {
+/// Reads a prefix that a rule may have.
+pub(crate) fn parse(field: &str, text: &str) -> Result<IpNet, Problem> {
     let Prefix(prefix) = text.parse().map_err(|error: String| Problem::bad(field, text, error))?;
     let prefix = canonical(prefix);
     let least = match prefix {

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
+use ipnet::IpNet;
 use tokio::sync::mpsc;
 
 use super::App;
@@ -99,12 +100,27 @@ impl App {
                 }
                 Ok((Some(Change::Lift), answer(rule.into_iter().collect())))
             }
+            Ask::Withdraw(prefix, by) => {
+                let rule = self.rules.get(prefix).filter(|rule| rule.by == by).cloned();
+                if rule.is_none() || !self.rules.lift(memory, prefix).map_err(refused)? {
+                    return Ok((None, answer(Vec::new())));
+                }
+                Ok((Some(Change::Lift), answer(rule.into_iter().collect())))
+            }
         }
     }
 
     fn set_rules(&mut self, mut wanted: Vec<Wanted>) -> Result<Vec<Rule>, Problem> {
         let (memory, now) = (self.datapath.memory(), SystemTime::now());
-        wanted.retain(|wanted| !stands(self.rules.iter(memory, now), wanted));
+        let operators = |rule: &&Rule| rule.by == Author::Operator && rule.action == Action::Allow;
+        let allowed: Vec<IpNet> =
+            self.rules.iter(memory, now).filter(operators).map(|rule| rule.prefix).collect();
+        let live = |rule: &&Rule| rule.left(now) != Some(Duration::ZERO);
+        wanted.retain(|wanted| {
+            let rule = self.rules.get(wanted.prefix).filter(live);
+            let allowed = allowed.iter().any(|prefix| prefix.contains(&wanted.prefix));
+            !stands(rule, allowed, wanted)
+        });
         for wanted in wanted.iter().filter(|wanted| wanted.action != Action::Allow) {
             if let Some((origin, entry)) = met(wanted.prefix, self.guard().iter()) {
                 return Err(conflict(wanted.prefix, entry, &origin.to_string(), &way_out(&origin)));
@@ -126,7 +142,7 @@ impl App {
         self.guard.as_ref().map_or(&[], |guard| &guard.lists)
     }
 
-    fn no_rule(&self, prefix: ipnet::IpNet) -> Problem {
+    fn no_rule(&self, prefix: IpNet) -> Problem {
         let problem = Problem::not_found("has no rule").field("prefix").value(prefix.to_string());
         let around = self.rules.iter(self.datapath.memory(), SystemTime::now());
         match around.filter(|rule| rule.prefix.contains(&prefix)).last() {
@@ -159,19 +175,20 @@ impl App {
     }
 }
 
-/// Returns true where a rule stands against one that nobody has asked for in person: what an operator
-/// has decided about the prefix, or allowed around it, and a ban that lasts longer.
-fn stands<'r>(mut rules: impl Iterator<Item = &'r Rule>, wanted: &Wanted) -> bool {
+/// Returns true where one that nobody has asked for in person does not become the rule of its prefix:
+/// because an operator has decided about the prefix, or `allowed` what is around it, or a ban lasts
+/// longer. Another gateway may take back what it has said itself.
+fn stands(rule: Option<&Rule>, allowed: bool, wanted: &Wanted) -> bool {
     if wanted.by == Author::Operator {
         return false;
     }
     let until = wanted.lasts.map(|lasts| seconds(SystemTime::now() + lasts));
-    rules.any(|rule| {
-        let operator = rule.by == Author::Operator;
+    let stands = |rule: &Rule| {
+        let same = matches!(rule.by, Author::Fleet(_)) && rule.by == wanted.by;
         let lasts = rule.until.is_none_or(|end| until.is_some_and(|until| end > until));
-        rule.prefix == wanted.prefix && (operator || rule.action == Action::Ban && lasts && !rule.shadow)
-            || operator && rule.action == Action::Allow && rule.prefix.contains(&wanted.prefix)
-    })
+        rule.by == Author::Operator || rule.action == Action::Ban && lasts && !rule.shadow && !same
+    };
+    allowed || rule.is_some_and(stands)
 }
 
 fn way_out(origin: &Origin) -> String {
@@ -231,6 +248,7 @@ mod tests {
             rule("192.0.2.0/24", Action::Allow, Author::Operator, None),
             rule("198.51.100.7/32", Action::Throttle, Author::Operator, None),
             rule("203.0.113.1/32", Action::Ban, Author::Escalation, far),
+            rule("203.0.113.2/32", Action::Ban, Author::Fleet("b".to_owned()), far),
         ];
         for (wanted, expected) in [
             (wanted("192.0.2.7/32", Author::Escalation, Some(60)), true),
@@ -240,8 +258,12 @@ mod tests {
             (wanted("203.0.113.1/32", Author::Fleet("b".to_owned()), Some(60)), true),
             (wanted("203.0.113.1/32", Author::Escalation, Some(7200)), false),
             (wanted("203.0.113.1/32", Author::Fleet("b".to_owned()), None), false),
+            (wanted("203.0.113.2/32", Author::Fleet("b".to_owned()), Some(60)), false),
+            (wanted("203.0.113.2/32", Author::Fleet("c".to_owned()), Some(60)), true),
         ] {
-            assert_eq!(stands(rules.iter(), &wanted), expected, "{wanted:?}");
+            let rule = rules.iter().find(|rule| rule.prefix == wanted.prefix);
+            let allowed = rules[0].prefix.contains(&wanted.prefix);
+            assert_eq!(stands(rule, allowed, &wanted), expected, "{wanted:?}");
         }
     }
 }

@@ -62,6 +62,7 @@ impl App {
             view.record.feeds = self.feeds.iter().map(FeedRecord::from).collect();
             self.store(&view.record);
             metrics.set(view);
+            self.tell_of_trouble();
         }
     }
 }

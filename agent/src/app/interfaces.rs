@@ -44,6 +44,7 @@ impl App {
         view.interfaces.clone_from(&self.interfaces);
         view.missing = self.missing();
         metrics.set(view);
+        self.tell_of_trouble();
     }
 
     fn take_note(&mut self, interface: String, change: Change) {

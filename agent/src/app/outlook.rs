@@ -8,6 +8,7 @@ use super::{App, Built};
 use crate::{
     config::Enforce,
     decision::source::Names,
+    notify::Kind,
     policy::{compile, generations::Way, limits},
     proxy::judge::World,
     record::{FeedRecord, LimitRecord, Record, TableRecord, seconds},
@@ -61,6 +62,22 @@ impl App {
                 "the list names what must not be cut off; see `weir status`");
         }
         self.store(record);
+    }
+
+    /// Says which lists are held back and which interfaces are not protected, to whom it concerns.
+    pub(super) fn tell_of_trouble(&self) {
+        let held = self.feeds.iter().filter_map(|feed| {
+            let refusal = feed.state.refusal.as_ref().filter(|refusal| refusal.acceptable)?;
+            let (name, cause) = (&feed.config.name, &refusal.cause);
+            let text = format!(
+                "the list is held back ({cause}), the last good one is in force; \
+                `weir feeds accept {name}` takes it"
+            );
+            Some((name.clone(), text))
+        });
+        self.notifier.set(Kind::FeedHeld, held);
+        let lost = |name: String| (name, "the interface is not protected; it is when it is back".to_owned());
+        self.notifier.set(Kind::InterfaceLost, self.missing().into_iter().map(lost));
     }
 
     pub(super) fn store(&self, record: &Record) {

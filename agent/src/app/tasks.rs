@@ -2,12 +2,16 @@
 
 use std::sync::{Arc, atomic::Ordering::Relaxed};
 
+use prometheus::Registry;
 use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 use weir_common::event::Event;
 
 use super::{App, AppError};
 use crate::{
+    api::Desk,
     escalate::Ladder,
+    notify,
+    proxy::fleet,
     telemetry::{
         self,
         metrics::Metrics,
@@ -51,5 +55,23 @@ impl App {
             }
         });
         Ok(tasks)
+    }
+
+    /// Starts what passes on bans to other gateways, and news to whoever is to be told.
+    pub(super) fn pass_on(
+        &self,
+        desk: &Desk,
+        registry: &Registry,
+        tasks: &mut JoinSet<()>,
+        stopped: &watch::Receiver<()>,
+    ) -> Result<(), AppError> {
+        let l7 = &self.config.l7;
+        self.notifier.register(registry).map_err(AppError::Metrics)?;
+        notify::spawn(&l7.notify, &self.notifier, &self.bulletin, tasks, stopped);
+        if let Some(settings) = &l7.fleet {
+            let (book, state) = ((desk.clone(), self.bulletin.clone()), self.places.state.clone());
+            fleet::spawn(settings, state, book, registry, tasks, stopped).map_err(AppError::Metrics)?;
+        }
+        Ok(())
     }
 }

@@ -7,13 +7,19 @@ pub mod listen;
 pub mod client;
 /// Offences, and what they lead to.
 pub mod escalation;
+/// Other gateways, and what is shared with them.
+pub mod fleet;
+/// Who is told of what happens.
+pub mod notify;
 
 use serde::Deserialize;
 
 use super::validate::check::Check;
 pub use client::Clients;
 pub use escalation::Escalation;
+pub use fleet::Fleet;
 pub use listen::{Endpoint, Listen};
+pub use notify::Notify;
 
 /// The section `l7`.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -24,6 +30,10 @@ pub struct L7 {
     pub clients: Clients,
     /// Offences, and what they lead to.
     pub escalation: Escalation,
+    /// Other gateways; nothing: there are none.
+    pub fleet: Option<Fleet>,
+    /// Who is told.
+    pub notify: Notify,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -32,6 +42,8 @@ pub(super) struct Raw {
     listen: listen::Raw,
     clients: client::Raw,
     escalation: escalation::Raw,
+    fleet: Option<fleet::Raw>,
+    notify: notify::Raw,
 }
 
 pub(super) fn validate(check: &mut Check, raw: Raw) -> L7 {
@@ -39,5 +51,7 @@ pub(super) fn validate(check: &mut Check, raw: Raw) -> L7 {
         listen: listen::validate(check, raw.listen),
         clients: client::validate(check, &raw.clients),
         escalation: escalation::validate(check, raw.escalation),
+        fleet: raw.fleet.map(|raw| fleet::validate(check, &raw)),
+        notify: notify::validate(check, &raw.notify),
     }
 }

@@ -1,0 +1,140 @@
+use std::{collections::HashSet, path::PathBuf};
+
+use serde::Deserialize;
+use serde_saphyr::Location;
+
+use crate::config::{raw::Text, validate::check::Check};
+
+/// What keys begin with, if nothing else is said.
+const PREFIX: &str = "weir:fleet:";
+/// The stream, likewise.
+const STREAM: &str = "bans";
+/// Keys are not longer, in bytes.
+const KEY_MAX: usize = 64;
+const FORM: &str = "write one like redis://10.0.0.1:6379/0, or the path of a socket";
+
+/// Other gateways, and the Redis or Valkey through which they share bans.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Fleet {
+    /// Where the Redis is.
+    pub url: String,
+    /// The user; nothing: Redis' default one.
+    pub user: Option<String>,
+    /// The file with the password.
+    pub password: Option<PathBuf>,
+    /// What this gateway is called. No other has the same name.
+    pub name: String,
+    /// What its keys begin with.
+    pub prefix: String,
+    /// What the stream is called behind that.
+    pub stream: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Raw {
+    redis: Text,
+    user: Option<Text>,
+    password_file: Option<Text>,
+    name: Text,
+    prefix: Option<Text>,
+    stream: Option<Text>,
+}
+
+pub(super) fn validate(check: &mut Check, raw: &Raw) -> Fleet {
+    let file = raw.password_file.as_ref();
+    if let Some(text) = file.filter(|text| !text.value.starts_with('/')) {
+        let message = format!("`{}` is not absolute; write the whole path", text.value);
+        check.problem(text.referenced, "l7.fleet.password_file", message);
+    }
+    let mut key = |field: &str, text: Option<&Text>, default: &str| {
+        let Some(text) = text else { return default.to_owned() };
+        let valid = |c: char| c.is_ascii_alphanumeric() || ":-_.{}".contains(c);
+        if text.value.is_empty() || text.value.len() > KEY_MAX || !text.value.chars().all(valid) {
+            let message =
+                format!("`{}` is no key: 1 to {KEY_MAX} letters, digits and : - _ . {{ }}", text.value);
+            check.problem(text.referenced, field, message);
+        }
+        text.value.clone()
+    };
+    let prefix = key("l7.fleet.prefix", raw.prefix.as_ref(), PREFIX);
+    let stream = key("l7.fleet.stream", raw.stream.as_ref(), STREAM);
+    Fleet {
+        url: url(check, &raw.redis),
+        user: raw.user.as_ref().map(|text| text.value.clone()),
+        password: file.map(|text| text.value.clone().into()),
+        name: check.name("l7.fleet.name", &raw.name, &mut HashSet::new()),
+        prefix,
+        stream,
+    }
+}
+
+/// A URL as the client of Redis reads it.
+fn url(check: &mut Check, text: &Text) -> String {
+    let field = "l7.fleet.redis";
+    let value = text.value.strip_prefix("unix:").unwrap_or(&text.value);
+    if value.starts_with('/') {
+        return format!("redis+unix://{value}");
+    }
+    match url::Url::parse(value) {
+        Ok(url) if url.password().is_some() => {
+            // Without its place: the line would be shown with the password in it.
+            let line = text.referenced.line();
+            let message =
+                format!("line {line} has a password, which others may read; put it into password_file");
+            check.problem(Location::UNKNOWN, field, message);
+        }
+        Ok(url) if matches!(url.scheme(), "redis" | "valkey") && url.has_host() => {}
+        Ok(url) if matches!(url.scheme(), "rediss" | "valkeys") => {
+            let message = format!("`{value}`: TLS is not spoken; use a tunnel on this host, and its address");
+            check.problem(text.referenced, field, message);
+        }
+        Ok(_) | Err(_) => {
+            check.problem(text.referenced, field, format!("`{value}` is no URL of a Redis; {FORM}"));
+        }
+    }
+    value.to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(yaml: &str) -> Result<Fleet, String> {
+        let raw = serde_saphyr::from_str(yaml).map_err(|error| error.to_string())?;
+        let mut check = Check::default();
+        let fleet = validate(&mut check, &raw);
+        let problems: Vec<String> =
+            check.problems.iter().map(|problem| format!("{}: {}", problem.field, problem.message)).collect();
+        if problems.is_empty() { Ok(fleet) } else { Err(problems.join("\n")) }
+    }
+
+    #[test]
+    fn a_url_or_the_path_of_a_socket() {
+        let fleet = parse("{redis: /run/redis.sock, name: gw-1}").unwrap();
+        assert_eq!((fleet.url.as_str(), fleet.name.as_str()), ("redis+unix:///run/redis.sock", "gw-1"));
+        assert_eq!((fleet.prefix.as_str(), fleet.stream.as_str()), (PREFIX, STREAM));
+        let fleet = parse("{redis: 'redis://10.0.0.1/2', name: a, stream: eu, password_file: /p}").unwrap();
+        assert_eq!((fleet.url.as_str(), fleet.stream.as_str()), ("redis://10.0.0.1/2", "eu"));
+    }
+
+    #[test]
+    fn errors_name_field_value_and_mend() {
+        for (yaml, wants) in [
+            ("{redis: 10.0.0.1, name: a}", &["l7.fleet.redis", "`10.0.0.1`", "write one like"][..]),
+            ("{redis: 'redis://u:s3cret@h', name: a}", &["l7.fleet.redis", "password_file"]),
+            ("{redis: 'rediss://h', name: a}", &["TLS", "tunnel"]),
+            ("{redis: /s, name: 'a b'}", &["l7.fleet.name", "`a b`"]),
+            ("{redis: /s, name: a, prefix: ''}", &["l7.fleet.prefix", "1 to 64"]),
+            ("{redis: /s, name: a, password_file: p}", &["l7.fleet.password_file", "`p`", "whole path"]),
+            ("{redis: /s}", &["name"]),
+            ("{redis: /s, name: a, colour: red}", &["colour"]),
+        ] {
+            let error = parse(yaml).unwrap_err();
+            assert!(!error.contains("s3cret"), "{error}");
+            for want in wants {
+                assert!(error.contains(want), "no `{want}` in {error}");
+            }
+        }
+    }
+}
