@@ -12,6 +12,12 @@ mod http;
 mod haproxy;
 /// Garbage, silence and crowds on the sockets.
 mod hostile;
+/// From packets over a limit to bans.
+mod ladder;
+/// Bans that gateways share.
+mod fleet;
+/// Who is told of what happens.
+mod notify;
 /// A street with a gateway in it, and those who call.
 mod street;
 
