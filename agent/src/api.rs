@@ -16,6 +16,8 @@ pub mod socket;
 pub mod rules;
 /// Feeds: read again, accept what was held back.
 pub mod feeds;
+/// What sources have done lately.
+pub mod risk;
 
 use axum::{Router, body, extract::Request, http::StatusCode, middleware, response::Response};
 use serde::{Serialize, de::DeserializeOwned};
@@ -24,7 +26,7 @@ use tokio::time::{Duration, timeout};
 pub use desk::{Answer, Ask, Desk, Job};
 pub use problem::Problem;
 
-use crate::feed::engine::Handle;
+use crate::{escalate::Ladder, feed::engine::Handle};
 
 /// How long a request may take, body and answer of the owner included.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -32,11 +34,12 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const BODY_BYTES_MAX: usize = 256 << 10;
 
 /// Returns all routes.
-pub(crate) fn router(desk: Desk, feeds: Handle) -> Router {
+pub(crate) fn router(desk: Desk, feeds: Handle, ladder: Ladder) -> Router {
     Router::new()
         .merge(rules::routes())
         .with_state(desk)
         .merge(feeds::routes().with_state(feeds))
+        .merge(risk::routes().with_state(ladder))
         .fallback(async || Problem::not_found("no such page").mend("see docs/control.md for all of them"))
         .method_not_allowed_fallback(async || {
             Problem::new(StatusCode::METHOD_NOT_ALLOWED, "this page has no such method")

@@ -177,9 +177,9 @@ impl App {
         let (desk, jobs) = Desk::new();
         let desk_of_ladder = desk.clone();
         let mut tasks = app.spawn(&metrics, listener, ladder.clone(), stopped.clone())?;
-        let stop_serving = stopped.clone();
+        let (stop_serving, asked) = (stopped.clone(), (handle, ladder.clone()));
         tasks.spawn(async move {
-            if let Err(error) = socket.serve(desk, handle, stop_serving).await {
+            if let Err(error) = socket.serve(desk, asked, stop_serving).await {
                 tracing::error!(%error, "the control socket ended");
             }
         });

@@ -21,7 +21,10 @@ use tokio::sync::mpsc;
 use weir_common::{counter::Outcome, event::Event, verdict::Reason};
 
 use crate::{
-    config::l7::{Escalation, escalation::Mode},
+    config::l7::{
+        Escalation,
+        escalation::{Mode, Weights},
+    },
     decision::Client,
     notify::{Kind, Notifier},
 };
@@ -32,18 +35,54 @@ pub(crate) use task::run;
 const PLACES: usize = 1024;
 
 /// What a source has done.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum Cause {
     /// A request of it got this status.
     Status(u16),
+    /// A request of it met this rule.
+    Rule {
+        /// The rule.
+        name: Arc<str>,
+        /// What it says that this weighs.
+        weight: f64,
+    },
+    /// A request of it was over a quota.
+    Quota,
     /// A packet of it was over a limit of the kernel.
     Limit,
     /// It was refused for what it has done, and came again.
     Refused,
+    /// It is banned, and came all the same. Where the ladder has not banned it, that is nothing.
+    Banned,
+}
+
+impl Cause {
+    /// Returns its kind, for metrics.
+    #[must_use]
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Status(_) => "status",
+            Self::Rule { .. } => "rule",
+            Self::Quota => "quota",
+            Self::Limit => "limit",
+            Self::Refused => "refused",
+            Self::Banned => "banned",
+        }
+    }
+
+    fn weight(&self, weights: &Weights) -> f64 {
+        match self {
+            Self::Status(status) => weights.status(*status),
+            Self::Rule { weight, .. } => *weight,
+            Self::Quota => weights.quota,
+            Self::Limit => weights.limit,
+            Self::Refused | Self::Banned => weights.refused,
+        }
+    }
 }
 
 /// An offence.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Offence {
     /// Whose.
     pub client: Client,
@@ -140,6 +179,12 @@ impl Ladder {
         self.0.settings.store(Arc::new(settings.clone()));
     }
 
+    /// Returns what the configuration says.
+    #[must_use]
+    pub fn settings(&self) -> Arc<Escalation> {
+        self.0.settings.load_full()
+    }
+
     /// Returns how much a source has done, less what is forgotten.
     #[must_use]
     pub fn risk(&self, address: IpAddr) -> f64 {
@@ -157,15 +202,14 @@ impl Ladder {
     /// Takes note of an offence.
     pub fn note(&self, Offence { client, cause }: Offence) {
         let settings = self.0.settings.load();
-        let (weight, name) = match cause {
-            Cause::Status(status) => (settings.weights.status(status), "status"),
-            Cause::Limit => (settings.weights.limit, "limit"),
-            Cause::Refused => (settings.weights.refused, "refused"),
-        };
+        let weight = cause.weight(&settings.weights);
         if settings.mode == Mode::Off || weight <= 0.0 {
             return;
         }
-        self.0.counts.offences.with_label_values(&[name]).inc();
+        if cause == Cause::Banned && !self.0.book.is_banned(client.address, self.now()) {
+            return;
+        }
+        self.0.counts.offences.with_label_values(&[cause.kind()]).inc();
         let step = self.0.book.note(&settings, client.address, weight, self.now());
         self.count();
         match step {
@@ -201,7 +245,8 @@ impl Ladder {
     fn count(&self) {
         let (sources, evicted) = self.0.book.sizes();
         self.0.counts.sources.set(i64::try_from(sources).unwrap_or(i64::MAX));
-        let before = self.0.evicted.swap(evicted, Relaxed);
+        // Whoever is overtaken by another thread has nothing to add.
+        let before = self.0.evicted.fetch_max(evicted, Relaxed);
         self.0.counts.evictions.inc_by(evicted.saturating_sub(before));
     }
 

@@ -25,7 +25,7 @@ use tokio::{
 };
 
 use super::{Desk, peer::Peer, router};
-use crate::feed::engine::Handle;
+use crate::{escalate::Ladder, feed::engine::Handle};
 
 /// Connections that are served at a time; others wait in the kernel's queue.
 const CONNECTIONS: usize = 32;
@@ -83,9 +83,14 @@ impl Socket {
     ///
     /// # Errors
     /// If the socket cannot be listened on.
-    pub async fn serve(mut self, desk: Desk, feeds: Handle, stopped: watch::Receiver<()>) -> io::Result<()> {
+    pub async fn serve(
+        mut self,
+        desk: Desk,
+        (feeds, ladder): (Handle, Ladder),
+        stopped: watch::Receiver<()>,
+    ) -> io::Result<()> {
         let listener = UnixListener::from_std(self.take()?)?;
-        let router = router(desk, feeds);
+        let router = router(desk, feeds, ladder);
         let places = Arc::new(Semaphore::new(CONNECTIONS));
         let mut connections = JoinSet::new();
         let mut stop = stopped.clone();

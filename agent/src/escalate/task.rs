@@ -22,7 +22,8 @@ pub(crate) async fn run(ladder: Ladder, mut due: mpsc::Receiver<Due>, desk: Desk
             }
         };
         ladder.ban(result);
-        tracing::info!(result, kind, seconds = due.lasts.as_secs(), risk = due.risk, "escalated to a ban");
+        let (seconds, risk) = (due.lasts.as_secs(), due.risk);
+        tracing::info!(target: "audit", result, kind, seconds, risk, "escalated to a ban");
         tracing::debug!(address = %due.client.address, result, "escalated to a ban");
     }
 }

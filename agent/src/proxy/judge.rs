@@ -157,8 +157,13 @@ impl Judge {
         let source = self.source(client.address);
         let decision = decision::decide(&self.0.settings.load().policy, &source);
         // Envoy does not say here whether the client is direct; its log does.
-        if decision.why == Why::Risk && decision.verdict != Verdict::Allow && surface != Surface::Grpc {
-            self.0.ladder.note(Offence { client, cause: Cause::Refused });
+        if decision.verdict != Verdict::Allow && surface != Surface::Grpc {
+            match decision.why {
+                Why::Risk => self.0.ladder.note(Offence { client, cause: Cause::Refused }),
+                // Who does not stop is banned anew as soon as that is over.
+                Why::Banned => self.0.ladder.note(Offence { client, cause: Cause::Banned }),
+                Why::Clean | Why::Allowed | Why::Listed | Why::OverLimit => {}
+            }
         }
         self.0.counts.decided(surface, &decision, started.elapsed());
         decision

@@ -63,7 +63,12 @@ impl Fleet {
     fn start_redis(&mut self) -> Result<bool> {
         let Some(program) = Program::find("redis-server") else { return Ok(false) };
         let users = self.directory.path().join("users");
-        fs::write(&users, format!("user default off\nuser weir on >{PASSWORD} ~weir:fleet:* +@all\n"))?;
+        fs::write(
+            &users,
+            format!(
+                "user default off\nuser weir on >{PASSWORD} ~weir:fleet:* +@all -@dangerous\nuser admin on >{PASSWORD} ~* +@all\n"
+            ),
+        )?;
         let address = REDIS.to_string();
         let users = users.display().to_string();
         let arguments = ["--bind", &address, "--save", "", "--appendonly", "no", "--aclfile", &users];
@@ -127,7 +132,7 @@ l7:
     fn redis_cli(&self, arguments: &[&str]) -> String {
         let program = Program::find("redis-cli").unwrap();
         let host = REDIS.to_string();
-        let login = ["-h", &host, "--user", "weir", "--pass", PASSWORD, "--no-auth-warning"];
+        let login = ["-h", &host, "--user", "admin", "--pass", PASSWORD, "--no-auth-warning"];
         let mut command = Program::command(&self.hub, &program, &[&login[..], arguments].concat());
         let output = command.output().unwrap();
         assert!(output.status.success(), "{output:?}");

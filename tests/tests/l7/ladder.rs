@@ -134,6 +134,11 @@ fn a_flood_is_throttled_then_banned_for_longer_each_time() {
     let ban = stand.flood_until_banned();
     assert!(ban.text.contains("\"by\":\"escalation\"") && lasts_about(&ban, 2), "{ban:?}");
     assert!(stand.count("weir_escalation_offences_total", &[("cause", "limit")]) >= 40);
+    let risk = |address: Ipv4Addr| {
+        let mut control = Control::connect(&stand.agent.socket()).unwrap();
+        control.request("GET", &format!("/v1/risk/{address}"), "").unwrap().1
+    };
+    assert!(risk(CALM).contains("\"risk\":0.0,") && !risk(LOUD).contains("\"risk\":0.0,"), "{}", risk(LOUD));
     stand.wait_for_end();
     // Who goes on is banned for twice as long, and then for as long as it can be.
     for expected in [4, 6, 6] {

@@ -58,6 +58,8 @@ pub struct Weights {
     /// Of a packet over a limit that the kernel has told of. 0 by default: a source of packets can be
     /// forged, so this would let anybody have anybody else banned.
     pub limit: f64,
+    /// Of a request over a quota. 0 by default: who has used up what he pays for is no enemy.
+    pub quota: f64,
     /// Of a request that is refused for what its source has done: who is told and does not stop goes on
     /// climbing.
     pub refused: f64,
@@ -79,7 +81,7 @@ pub struct Bans {
 impl Default for Weights {
     fn default() -> Self {
         let statuses = [(401, 5.0), (403, 2.0), (404, 1.0), (429, 2.0)].into();
-        Self { statuses, classes: [0.0; 5], limit: 0.0, refused: 1.0 }
+        Self { statuses, classes: [0.0; 5], limit: 0.0, quota: 0.0, refused: 1.0 }
     }
 }
 
@@ -199,7 +201,8 @@ fn time(check: &mut Check, field: &str, text: Option<&Text>, default: Duration) 
 /// Those that are named take the place of all that are there by default.
 fn weights(check: &mut Check, raw: Spanned<BTreeMap<String, f64>>) -> Weights {
     let place = raw.referenced;
-    let mut weights = Weights { statuses: BTreeMap::new(), classes: [0.0; 5], limit: 0.0, refused: 0.0 };
+    let mut weights =
+        Weights { statuses: BTreeMap::new(), classes: [0.0; 5], limit: 0.0, quota: 0.0, refused: 0.0 };
     for (name, weight) in raw.value {
         let field = format!("l7.escalation.weights.{name}");
         if !(0.0..=WEIGHT_MAX).contains(&weight) {
@@ -208,12 +211,13 @@ fn weights(check: &mut Check, raw: Spanned<BTreeMap<String, f64>>) -> Weights {
         let class = name.strip_suffix("xx").and_then(|class| class.parse::<usize>().ok());
         match (name.as_str(), class, name.parse::<u16>()) {
             ("limit", ..) => weights.limit = weight,
+            ("quota", ..) => weights.quota = weight,
             ("refused", ..) => weights.refused = weight,
             (_, Some(class @ 1..=5), _) => weights.classes[class - 1] = weight,
             (_, _, Ok(status @ 100..=599)) => _ = weights.statuses.insert(status, weight),
             _ => {
                 let message = format!(
-                    "`{name}` is no offence; write a status like 401, a class like 4xx, limit or refused"
+                    "`{name}` is no offence; write a status like 401, a class like 4xx, limit, quota or refused"
                 );
                 check.problem(place, &field, message);
             }
