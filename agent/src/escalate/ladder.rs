@@ -3,7 +3,7 @@
 //!
 //! An IPv6 source is a /64, as for limits. Memory is bounded: where a shard is full, of a few sources
 //! the one with the least risk is forgotten, unless it is banned. A hand goes round over all of them, so
-//! that whoever has done much is next to others who have done more as seldom as such are.
+//! that whoever has done much is compared with those only who have done more as seldom as such are.
 
 use std::{
     collections::HashMap,
@@ -191,16 +191,17 @@ impl Shard {
         Some(&self.sources.get(*self.places.get(&source)?)?.1)
     }
 
-    /// Returns the place of the source to forget, among the next few.
+    /// Returns the place of the source to forget, among a few that are far apart: those that came together
+    /// are next to each other, and may all have done much.
     fn least(&mut self, settings: &Escalation, now: u64) -> usize {
         let all = self.sources.len().max(1);
         let hand = self.hand;
-        self.hand = (hand + TRIED) % all;
+        self.hand = (hand + 1) % all;
         let weight = |place: usize| {
             let standing = self.sources.get(place).map(|(_, standing)| *standing).unwrap_or_default();
             (now < standing.banned_until, standing.faded(settings, now))
         };
-        let tried = (0..TRIED).map(|n| (hand + n) % all);
+        let tried = (0..TRIED).map(|n| (hand + n * all / TRIED) % all);
         let least = tried.min_by(|one, other| {
             let (one, other) = (weight(*one), weight(*other));
             one.0.cmp(&other.0).then(one.1.total_cmp(&other.1))

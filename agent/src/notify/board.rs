@@ -11,7 +11,7 @@ const OVER: Duration = Duration::from_mins(2);
 pub enum Kind {
     /// More bans were due in a minute than may be made.
     BanCap,
-    /// There are many bans that nobody has asked for in person.
+    /// The ladder makes many bans.
     ManyBans,
     /// A list waits for somebody to accept it.
     FeedHeld,

@@ -27,10 +27,10 @@ pub(super) async fn watch(notifier: &Notifier, bulletin: &Bulletin, most: u32) {
     }
 }
 
-/// Nobody has asked for it in person.
+/// The ladder of this gateway has made it. Of those of the fleet the gateway tells that has.
 fn is_ban(change: &Change) -> bool {
     let Change::Set(rule) = change else { return false };
-    rule.action == Action::Ban && !rule.shadow && rule.by != Author::Operator
+    rule.action == Action::Ban && !rule.shadow && rule.by == Author::Escalation
 }
 
 /// Adds what has come at `now`, and returns how many have within the window.

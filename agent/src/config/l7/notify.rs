@@ -20,7 +20,7 @@ pub struct Notify {
     pub webhooks: Vec<Target>,
     /// How long a request may take.
     pub timeout: Duration,
-    /// From so many bans in a minute on, which nobody has asked for in person, it is told.
+    /// From so many bans of the ladder in a minute on it is told.
     pub bans_per_minute: u32,
 }
 
