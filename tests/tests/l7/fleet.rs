@@ -327,3 +327,40 @@ fn whoever_is_too_far_behind_takes_all_anew() {
     });
     assert_eq!(c.count("weir_fleet_resyncs_total", &[]), 1);
 }
+
+#[test]
+fn the_last_word_is_kept_for_who_is_away() {
+    let Some(mut fleet) = Fleet::new().unwrap() else { return missing("fleet", "redis-server") };
+    let author = |fleet: &Fleet, number: usize, address: &str| {
+        let rule = fleet.gateways[number].rule(address).unwrap_or_default();
+        ["fleet:a", "fleet:b", "operator"]
+            .into_iter()
+            .find(|author| rule.contains(author))
+            .unwrap_or("nobody")
+    };
+    // Two have banned it; the longer one is lifted.
+    fleet.gateways[0].order(&["ban", "203.0.113.1", "--for", "10m"]);
+    fleet.wait(SOON_SECONDS, "a's at c", || author(&fleet, 2, "203.0.113.1") == "fleet:a");
+    fleet.gateways[1].order(&["ban", "203.0.113.1", "--for", "20m"]);
+    fleet.wait(SOON_SECONDS, "b's at c", || author(&fleet, 2, "203.0.113.1") == "fleet:b");
+    fleet.gateways[1].order(&["unban", "203.0.113.1"]);
+    fleet.wait(SOON_SECONDS, "a's again", || author(&fleet, 2, "203.0.113.1") == "fleet:a");
+    assert_eq!(author(&fleet, 0, "203.0.113.1"), "operator");
+    // Its ban is lifted elsewhere while it is away, and it does not make it again.
+    fleet.gateways[0].order(&["ban", "203.0.113.2", "203.0.113.3", "--for", "10m"]);
+    fleet.wait(SOON_SECONDS, "a's at b and c", || {
+        author(&fleet, 1, "203.0.113.3") == "fleet:a" && author(&fleet, 2, "203.0.113.3") == "fleet:a"
+    });
+    fleet.gateways[0].agent.stop().unwrap();
+    fleet.gateways[2].order(&["unban", "203.0.113.2"]);
+    fleet.wait(SOON_SECONDS, "lifted at b", || author(&fleet, 1, "203.0.113.2") == "nobody");
+    fleet.gateways[0].agent.start().unwrap();
+    fleet.wait(LATER_SECONDS, "connected", || fleet.connected(0));
+    fleet.wait(SOON_SECONDS, "lifted at a", || author(&fleet, 0, "203.0.113.2") == "nobody");
+    thread::sleep(Duration::from_millis(300));
+    for number in 0..3 {
+        assert_eq!(author(&fleet, number, "203.0.113.2"), "nobody", "{number}\n{}", fleet.why());
+    }
+    assert_eq!(author(&fleet, 0, "203.0.113.3"), "operator");
+    assert_eq!(author(&fleet, 1, "203.0.113.3"), "fleet:a");
+}
