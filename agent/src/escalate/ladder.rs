@@ -2,16 +2,19 @@
 //! source is banned, each time for twice as long, until it has been quiet for long enough.
 //!
 //! An IPv6 source is a /64, as for limits. Memory is bounded: where a shard is full, of a few sources
-//! the one with the least risk is forgotten, unless it is banned.
+//! the one with the least risk is forgotten, unless it is banned. A hand goes round over all of them, so
+//! that whoever has done much is compared with those only who have done more as seldom as such are.
 
 use std::{
+    collections::HashMap,
+    hash::{BuildHasher as _, RandomState},
     net::{IpAddr, Ipv6Addr},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
+    },
     time::Duration,
 };
-
-use rustc_hash::{FxBuildHasher, FxHashMap};
-use std::hash::BuildHasher as _;
 
 use crate::config::l7::Escalation;
 
@@ -62,20 +65,33 @@ impl Standing {
 /// What all sources have done.
 #[derive(Debug)]
 pub struct Book {
+    /// With a key: sources choose their addresses, and are not to choose whom they displace.
+    hasher: RandomState,
     shards: Vec<Mutex<Shard>>,
     /// Minute, and bans in it.
     minute: Mutex<(u64, u32)>,
+    known: AtomicUsize,
+    evicted: AtomicU64,
 }
 
 #[derive(Debug, Default)]
 struct Shard {
-    sources: FxHashMap<IpAddr, Standing>,
-    evicted: u64,
+    sources: Vec<(IpAddr, Standing)>,
+    /// Where a source is among them.
+    places: HashMap<IpAddr, usize>,
+    /// Where it is looked next for one to forget.
+    hand: usize,
 }
 
 impl Default for Book {
     fn default() -> Self {
-        Self { shards: (0..SHARDS).map(|_| Mutex::default()).collect(), minute: Mutex::default() }
+        Self {
+            hasher: RandomState::new(),
+            shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            minute: Mutex::default(),
+            known: AtomicUsize::new(0),
+            evicted: AtomicU64::new(0),
+        }
     }
 }
 
@@ -85,7 +101,7 @@ impl Book {
     pub fn risk(&self, settings: &Escalation, address: IpAddr, now: u64) -> f64 {
         let source = source(address);
         let Some(shard) = self.shard(source) else { return 0.0 };
-        lock(shard).sources.get(&source).map_or(0.0, |standing| standing.faded(settings, now))
+        lock(shard).get(source).map_or(0.0, |standing| standing.faded(settings, now))
     }
 
     /// Adds an offence at `now` and returns what follows.
@@ -93,8 +109,8 @@ impl Book {
         let source = source(address);
         let Some(shard) = self.shard(source) else { return Step::Stay };
         let mut shard = lock(shard);
-        shard.make_room(settings, source, now);
-        let standing = shard.sources.entry(source).or_default();
+        let place = self.place(&mut shard, settings, source, now);
+        let Some((_, standing)) = shard.sources.get_mut(place) else { return Step::Stay };
         let risk = standing.faded(settings, now) + weight;
         (standing.risk, standing.at) = (risk, now);
         // What still comes during a ban was on its way, or comes by another way in.
@@ -119,9 +135,30 @@ impl Book {
     /// Returns how many sources are known, and how many were forgotten for want of room.
     #[must_use]
     pub fn sizes(&self) -> (usize, u64) {
-        self.shards.iter().map(lock).fold((0, 0), |(sources, evicted), shard| {
-            (sources + shard.sources.len(), evicted + shard.evicted)
-        })
+        (self.known.load(Relaxed), self.evicted.load(Relaxed))
+    }
+
+    /// Returns the place of a source, which is made where there is none.
+    fn place(&self, shard: &mut Shard, settings: &Escalation, source: IpAddr, now: u64) -> usize {
+        if let Some(place) = shard.places.get(&source) {
+            return *place;
+        }
+        let new = (source, Standing::default());
+        let place = if shard.sources.len() < SOURCES_MAX / SHARDS {
+            self.known.fetch_add(1, Relaxed);
+            shard.sources.push(new);
+            shard.sources.len() - 1
+        } else {
+            self.evicted.fetch_add(1, Relaxed);
+            let place = shard.least(settings, now);
+            if let Some(old) = shard.sources.get_mut(place) {
+                shard.places.remove(&old.0);
+                *old = new;
+            }
+            place
+        };
+        shard.places.insert(source, place);
+        place
     }
 
     fn may_ban(&self, per_minute: u32, now: u64) -> bool {
@@ -136,25 +173,32 @@ impl Book {
     }
 
     fn shard(&self, source: IpAddr) -> Option<&Mutex<Shard>> {
-        // The upper bits: the map inside a shard uses the lower ones.
-        let hash = FxBuildHasher.hash_one(source) >> 32;
-        self.shards.get(usize::try_from(hash).unwrap_or(0) % SHARDS)
+        let hash = usize::try_from(self.hasher.hash_one(source)).unwrap_or(0);
+        self.shards.get(hash % SHARDS)
     }
 }
 
 impl Shard {
-    fn make_room(&mut self, settings: &Escalation, source: IpAddr, now: u64) {
-        if self.sources.len() < SOURCES_MAX / SHARDS || self.sources.contains_key(&source) {
-            return;
-        }
-        let free = self.sources.iter().take(TRIED).filter(|(_, standing)| standing.banned_until <= now);
-        let least = free
-            .min_by(|(_, one), (_, other)| one.faded(settings, now).total_cmp(&other.faded(settings, now)));
-        let least = least.or_else(|| self.sources.iter().next()).map(|(source, _)| *source);
-        if let Some(least) = least {
-            self.sources.remove(&least);
-            self.evicted += 1;
-        }
+    fn get(&self, source: IpAddr) -> Option<&Standing> {
+        Some(&self.sources.get(*self.places.get(&source)?)?.1)
+    }
+
+    /// Returns the place of the source to forget, among a few that are far apart: those that came together
+    /// are next to each other, and may all have done much.
+    fn least(&mut self, settings: &Escalation, now: u64) -> usize {
+        let all = self.sources.len().max(1);
+        let hand = self.hand;
+        self.hand = (hand + 1) % all;
+        let weight = |place: usize| {
+            let standing = self.sources.get(place).map(|(_, standing)| *standing).unwrap_or_default();
+            (now < standing.banned_until, standing.faded(settings, now))
+        };
+        let tried = (0..TRIED).map(|n| (hand + n * all / TRIED) % all);
+        let least = tried.min_by(|one, other| {
+            let (one, other) = (weight(*one), weight(*other));
+            one.0.cmp(&other.0).then(one.1.total_cmp(&other.1))
+        });
+        least.unwrap_or(hand)
     }
 }
 
@@ -174,86 +218,4 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::config::l7::escalation::Bans;
-
-    const SECOND: u64 = 1000;
-
-    fn settings() -> Escalation {
-        let ban = Bans {
-            first: Duration::from_mins(1),
-            most: Duration::from_secs(200),
-            forget: Duration::from_hours(1),
-            per_minute: 3,
-        };
-        Escalation { half_life: Duration::from_secs(100), ban_at: 100.0, ban, ..Escalation::default() }
-    }
-
-    fn address(number: u32) -> IpAddr {
-        IpAddr::V4(number.into())
-    }
-
-    #[test]
-    fn risk_fades_by_half_in_the_time_that_is_set() {
-        let (book, settings) = (Book::default(), settings());
-        assert_eq!(book.note(&settings, address(1), 40.0, 0), Step::Stay);
-        assert!((book.risk(&settings, address(1), 100 * SECOND) - 20.0).abs() < 1e-9);
-        book.note(&settings, address(1), 10.0, 100 * SECOND);
-        assert!((book.risk(&settings, address(1), 200 * SECOND) - 15.0).abs() < 1e-9);
-        assert!(book.risk(&settings, address(2), 0).abs() < 1e-9);
-    }
-
-    #[test]
-    fn bans_double_up_to_the_most_and_are_forgotten_after_quiet() {
-        let (book, settings) = (Book::default(), settings());
-        let mut now = 0;
-        let mut offend = |pause: u64| {
-            now += pause * SECOND;
-            loop {
-                if let Step::Ban { lasts, .. } = book.note(&settings, address(1), 30.0, now) {
-                    return (lasts.as_secs(), now / SECOND);
-                }
-                now += SECOND;
-            }
-        };
-        assert_eq!(offend(0).0, 60);
-        // It goes on throughout the ban: banned anew as soon as that is over, for twice as long.
-        let again = offend(1);
-        assert_eq!(again.0, 120);
-        assert!(again.1 <= 66, "{}", again.1);
-        assert_eq!(offend(130).0, 200);
-        assert_eq!(offend(3000).0, 200, "not quiet for long enough");
-        assert_eq!(offend(3600 + 300).0, 60);
-    }
-
-    #[test]
-    fn no_more_bans_in_a_minute_than_are_allowed() {
-        let (book, settings) = (Book::default(), settings());
-        let steps: Vec<Step> = (0..5).map(|n| book.note(&settings, address(n), 100.0, 1)).collect();
-        assert_eq!(steps.iter().filter(|step| **step == Step::Capped).count(), 2);
-        assert!(matches!(book.note(&settings, address(4), 100.0, 61 * SECOND), Step::Ban { .. }));
-    }
-
-    #[test]
-    fn memory_is_bounded_and_offenders_are_kept() {
-        let (book, settings) = (Book::default(), settings());
-        let offender = address(u32::MAX);
-        assert!(matches!(book.note(&settings, offender, 100.0, 0), Step::Ban { .. }));
-        for number in 0..1_000_000 {
-            book.note(&settings, address(number), 1.0, 1);
-        }
-        let (sources, evicted) = book.sizes();
-        assert!(sources <= SOURCES_MAX, "{sources}");
-        assert!(evicted >= 1_000_000 - SOURCES_MAX as u64);
-        assert!(book.risk(&settings, offender, 1) > 49.0);
-    }
-
-    #[test]
-    fn the_addresses_of_a_64_are_one_source() {
-        let (book, settings) = (Book::default(), settings());
-        book.note(&settings, "2001:db8::1".parse().unwrap(), 10.0, 0);
-        assert!(book.risk(&settings, "2001:db8::ffff".parse().unwrap(), 0) > 9.0);
-        assert!(book.risk(&settings, "2001:db8:0:1::1".parse().unwrap(), 0) < 1.0);
-    }
-}
+mod tests;
