@@ -27,6 +27,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use sd_notify::NotifyState;
 use tokio::{
     net::TcpListener,
@@ -94,6 +95,7 @@ pub struct Places {
 pub fn run(places: Places) -> Result<(), AppError> {
     allocator::give_back_large_blocks();
     let config = Config::load(&places.config)?;
+    open_files();
     places.pins.create()?;
     let lock = places.pins.lock()?;
     // While there is one thread, and this is the only agent.
@@ -109,6 +111,16 @@ pub fn run(places: Places) -> Result<(), AppError> {
     // What still blocks (a page in the making) must not keep the process.
     runtime.shutdown_timeout(DRAIN);
     result
+}
+
+/// Takes as many open files as are allowed. Service managers start with 1024 for the sake of select(2);
+/// then a crowd on one socket for proxies would leave none for the others.
+fn open_files() {
+    let raised = getrlimit(Resource::RLIMIT_NOFILE)
+        .and_then(|(_, most)| setrlimit(Resource::RLIMIT_NOFILE, most, most));
+    if let Err(error) = raised {
+        tracing::warn!(%error, "cannot raise the limit of open files");
+    }
 }
 
 /// What the agent waits for, besides signals and time.
@@ -183,7 +195,7 @@ impl App {
                 tracing::error!(%error, "the control socket ended");
             }
         });
-        sockets.serve(&judge, &mut tasks, &stopped).map_err(AppError::Proxy)?;
+        sockets.serve(&judge, &mut tasks, &stopped);
         app.pass_on(&desk_of_ladder, &judge.counts().registry, &mut tasks, &stopped)?;
         let bulletin = app.bulletin.clone();
         let (escalating, mut stop_both) = (escalate::run(ladder, due, desk_of_ladder), stopped.clone());
@@ -317,8 +329,11 @@ impl App {
                 return;
             }
         };
-        if config.listen != self.config.listen || config.tables != self.config.tables {
-            tracing::warn!("listen and tables take effect at the next start");
+        let same = |old: &Config| {
+            config.listen == old.listen && config.l7.listen == old.l7.listen && config.tables == old.tables
+        };
+        if !same(&self.config) {
+            tracing::warn!("listen, l7.listen and tables take effect at the next start");
         }
         if config.l7.fleet != self.config.l7.fleet || config.l7.notify != self.config.l7.notify {
             tracing::warn!("l7.fleet and l7.notify take effect at the next start");

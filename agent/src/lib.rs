@@ -24,6 +24,8 @@ pub mod datapath;
 pub mod record;
 /// Bans and manual rules, in words and beyond a reboot.
 pub mod rules;
+/// Unix sockets: made, and given back.
+mod unix;
 /// The control API: HTTP and JSON on a Unix socket.
 pub mod api;
 /// What becomes of a request. Pure.

@@ -17,7 +17,7 @@ mod haproxy;
 /// Envoy: gRPC.
 mod envoy;
 /// Access logs of proxies.
-pub mod logs;
+mod logs;
 /// Bans that gateways share.
 pub(crate) mod fleet;
 
@@ -31,9 +31,14 @@ use listener::Bound;
 
 /// The sockets of all surfaces, bound before anything runs.
 #[derive(Debug, Default)]
-pub struct Sockets {
-    bound: Vec<(Surface, Bound)>,
-    logs: Vec<logs::Bound>,
+pub struct Sockets(Vec<Socket>);
+
+#[derive(Debug)]
+enum Socket {
+    Grpc(Bound),
+    Http(Bound),
+    Haproxy(Bound),
+    Logs(logs::Bound),
 }
 
 /// Who asks.
@@ -68,58 +73,47 @@ impl Sockets {
     /// # Errors
     /// What the system says of the first that cannot be bound, with its name.
     pub fn bind(listen: &l7::Listen) -> io::Result<Self> {
-        let surfaces = [
-            (Surface::Grpc, &listen.grpc),
-            (Surface::Http, &listen.http),
-            (Surface::Haproxy, &listen.haproxy),
-        ];
-        let mut bound = Vec::new();
-        for (surface, endpoints) in surfaces {
-            for endpoint in endpoints {
-                let named = |error: io::Error| io::Error::new(error.kind(), format!("{endpoint}: {error}"));
-                bound.push((surface, Bound::new(endpoint).map_err(named)?));
-            }
-        }
-        let named = |endpoint: &l7::Endpoint| {
-            logs::Bound::new(endpoint)
-                .map_err(|error| io::Error::new(error.kind(), format!("{endpoint}: {error}")))
-        };
-        Ok(Self { bound, logs: listen.logs.iter().map(named).collect::<Result<_, _>>()? })
+        let l7::Listen { grpc, http, haproxy, logs } = listen;
+        let sockets = bind_all(grpc, |endpoint| Bound::new(endpoint).map(Socket::Grpc))
+            .chain(bind_all(http, |endpoint| Bound::new(endpoint).map(Socket::Http)))
+            .chain(bind_all(haproxy, |endpoint| Bound::new(endpoint).map(Socket::Haproxy)))
+            .chain(bind_all(logs, |endpoint| logs::Bound::new(endpoint).map(Socket::Logs)));
+        sockets.collect::<Result<_, _>>().map(Self)
     }
 
     /// Serves every surface until `stopped` changes.
-    ///
-    /// # Errors
-    /// If a socket cannot be listened on.
-    pub fn serve(
-        self,
-        judge: &Judge,
-        tasks: &mut JoinSet<()>,
-        stopped: &watch::Receiver<()>,
-    ) -> io::Result<()> {
-        for (surface, bound) in self.bound {
-            let (listener, judge, stopped) = (bound.listen()?, judge.clone(), stopped.clone());
-            tasks.spawn(async move {
-                let served = match surface {
-                    Surface::Http => http::serve(listener, judge, stopped).await,
-                    Surface::Haproxy => haproxy::serve(listener, judge, stopped).await,
-                    Surface::Grpc => envoy::serve(listener, judge, stopped).await,
-                    // Datagrams, below.
-                    Surface::Logs => Ok(()),
-                };
-                if let Err(error) = served {
-                    tracing::error!(surface = surface.as_str(), %error, "a surface for proxies ended");
-                }
-            });
-        }
-        for bound in self.logs {
+    pub fn serve(self, judge: &Judge, tasks: &mut JoinSet<()>, stopped: &watch::Receiver<()>) {
+        for socket in self.0 {
             let (judge, stopped) = (judge.clone(), stopped.clone());
             tasks.spawn(async move {
-                if let Err(error) = logs::serve(bound, judge, stopped).await {
-                    tracing::error!(%error, "a socket for access logs ended");
+                if let Err(error) = serve(socket, judge, stopped).await {
+                    tracing::error!(%error, "a socket for proxies is no longer served");
                 }
             });
         }
-        Ok(())
+    }
+}
+
+fn bind_all(
+    endpoints: &[l7::Endpoint],
+    bind: impl Fn(&l7::Endpoint) -> io::Result<Socket>,
+) -> impl Iterator<Item = io::Result<Socket>> {
+    endpoints.iter().map(move |endpoint| {
+        bind(endpoint).map_err(|error| io::Error::new(error.kind(), format!("{endpoint}: {error}")))
+    })
+}
+
+async fn serve(socket: Socket, judge: Judge, stopped: watch::Receiver<()>) -> io::Result<()> {
+    match socket {
+        Socket::Grpc(bound) => envoy::serve(bound.listen()?, judge, stopped).await,
+        Socket::Http(bound) => {
+            http::serve(bound.listen()?, judge, stopped).await;
+            Ok(())
+        }
+        Socket::Haproxy(bound) => {
+            haproxy::serve(bound.listen()?, judge, stopped).await;
+            Ok(())
+        }
+        Socket::Logs(bound) => logs::serve(bound, judge, stopped).await,
     }
 }

@@ -289,5 +289,8 @@ pub(crate) fn canonical(prefix: IpNet) -> IpNet {
     IpNet::new(network.into(), length).unwrap_or(prefix)
 }
 
+/// Rules for tests.
+#[cfg(test)]
+pub(crate) mod samples;
 #[cfg(test)]
 mod tests;

@@ -1,11 +1,7 @@
 use std::{
-    fs::{self, DirBuilder},
     io,
-    os::unix::{
-        fs::{DirBuilderExt as _, FileTypeExt as _, MetadataExt as _},
-        net::{UnixListener as StdListener, UnixStream as StdStream},
-    },
-    path::{Path, PathBuf},
+    os::unix::net::{UnixListener as StdListener, UnixStream as StdStream},
+    path::Path,
     sync::Arc,
 };
 
@@ -15,7 +11,6 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     service::TowerToHyperService,
 };
-use nix::sys::stat::{Mode, umask};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::UnixListener,
@@ -25,7 +20,11 @@ use tokio::{
 };
 
 use super::{Desk, peer::Peer, router};
-use crate::{escalate::Ladder, feed::engine::Handle};
+use crate::{
+    escalate::Ladder,
+    feed::engine::Handle,
+    unix::{self, Place},
+};
 
 /// Connections that are served at a time; others wait in the kernel's queue.
 const CONNECTIONS: usize = 32;
@@ -41,16 +40,11 @@ const DRAIN: Duration = Duration::from_secs(2);
 /// How long it is waited before the next connection is accepted where none can be.
 const PAUSE: Duration = Duration::from_millis(100);
 
-/// For the owner and the group, read and write.
-const UMASK: Mode = Mode::from_bits_truncate(0o117);
-const DIRECTORY_MODE: u32 = 0o750;
-
 /// A socket that is bound. Dropped, it is removed, unless another has taken its place.
 #[derive(Debug)]
 pub struct Socket {
     listener: Option<StdListener>,
-    path: PathBuf,
-    inode: u64,
+    place: Place,
 }
 
 impl Socket {
@@ -60,15 +54,10 @@ impl Socket {
     /// # Errors
     /// If there is another agent, something that is no socket, or no permission.
     pub fn bind(path: &Path) -> io::Result<Self> {
-        let parent = path.parent().unwrap_or(Path::new("/"));
-        DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(parent)?;
-        make_way(path)?;
-        let before = umask(UMASK);
-        let listener = StdListener::bind(path);
-        umask(before);
-        let listener = listener?;
+        let (listener, place) =
+            unix::bind(path, |path| StdStream::connect(path).map(drop), |path| StdListener::bind(path))?;
         listener.set_nonblocking(true)?;
-        Ok(Self { listener: Some(listener), path: path.to_owned(), inode: fs::metadata(path)?.ino() })
+        Ok(Self { listener: Some(listener), place })
     }
 
     /// Returns the listener. The socket is still removed when this is dropped.
@@ -105,7 +94,7 @@ impl Socket {
                 accepted = accepted => accepted,
                 _ = stop.changed() => break,
             };
-            match accepted.and_then(|(stream, _)| Ok((Peer::of(&stream, &self.path)?, stream))) {
+            match accepted.and_then(|(stream, _)| Ok((Peer::of(&stream, self.place.path())?, stream))) {
                 Ok((peer, stream)) => {
                     let (router, stopped) = (router.clone().layer(Extension(peer)), stopped.clone());
                     connections.spawn(async move {
@@ -121,34 +110,6 @@ impl Socket {
         }
         while connections.join_next().await.is_some() {}
         Ok(())
-    }
-}
-
-impl Drop for Socket {
-    fn drop(&mut self) {
-        if fs::metadata(&self.path).is_ok_and(|metadata| metadata.ino() == self.inode) {
-            _ = fs::remove_file(&self.path);
-        }
-    }
-}
-
-/// Removes a socket on which nobody listens.
-pub(crate) fn make_way(path: &Path) -> io::Result<()> {
-    let file = match fs::symlink_metadata(path) {
-        Ok(metadata) => metadata.file_type(),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        Err(error) => return Err(error),
-    };
-    if !file.is_socket() {
-        return Err(io::Error::new(io::ErrorKind::AlreadyExists, "is there and is no socket; remove it"));
-    }
-    match StdStream::connect(path) {
-        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path),
-        Ok(_) => {
-            let error = "another agent listens there; give this one a path of its own";
-            Err(io::Error::new(io::ErrorKind::AddrInUse, error))
-        }
-        Err(error) => Err(error),
     }
 }
 

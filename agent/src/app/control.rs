@@ -215,34 +215,15 @@ fn refused(error: RuleError) -> Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rules::Profile;
+    use crate::rules::samples;
 
     fn wanted(prefix: &str, by: Author, lasts: Option<u64>) -> Wanted {
-        Wanted {
-            prefix: prefix.parse().unwrap(),
-            action: Action::Ban,
-            profile: Profile::default(),
-            shadow: false,
-            lasts: lasts.map(Duration::from_secs),
-            note: String::new(),
-            by,
-            proxy_only: false,
-        }
+        Wanted { by, lasts: lasts.map(Duration::from_secs), ..samples::wanted(prefix) }
     }
 
     #[test]
     fn what_an_operator_has_decided_stands() {
-        let rule = |prefix: &str, action, by, until| Rule {
-            prefix: prefix.parse().unwrap(),
-            action,
-            profile: None,
-            shadow: false,
-            since: 0,
-            until,
-            note: String::new(),
-            by,
-            proxy_only: false,
-        };
+        let rule = |prefix: &str, action, by, until| Rule { action, until, by, ..samples::rule(prefix) };
         let far = Some(seconds(SystemTime::now()) + 3600);
         let rules = [
             rule("192.0.2.0/24", Action::Allow, Author::Operator, None),

@@ -43,21 +43,11 @@ impl Sanctions {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rules::{Action, Author};
+    use crate::rules::samples;
 
     #[test]
     fn the_longest_prefix_that_is_in_force_holds() {
-        let rule = |prefix: &str, until, proxy_only| Rule {
-            prefix: prefix.parse().unwrap(),
-            action: Action::Ban,
-            profile: None,
-            shadow: false,
-            since: 0,
-            until,
-            note: String::new(),
-            by: Author::Escalation,
-            proxy_only,
-        };
+        let rule = |prefix: &str, until, proxy_only| Rule { until, proxy_only, ..samples::rule(prefix) };
         let rules = [
             rule("192.0.2.0/24", None, true),
             rule("192.0.2.7/32", Some(100), true),

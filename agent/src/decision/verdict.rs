@@ -15,9 +15,6 @@ pub enum Verdict {
 }
 
 impl Verdict {
-    /// All of them, the mildest first.
-    pub const ALL: [Self; 4] = [Self::Allow, Self::Challenge, Self::Throttle, Self::Deny];
-
     /// Returns its name in headers, metrics and output.
     #[must_use]
     pub const fn as_str(self) -> &'static str {
@@ -83,7 +80,7 @@ pub struct Decision {
     pub why: Why,
     /// When it makes sense to come again.
     pub retry_after: Option<Duration>,
-    /// How suspicious it is: the risk of its source and what rules add.
+    /// How suspicious it is: the risk of its source.
     pub score: f64,
     /// What would have become of it, were that not in shadow mode.
     pub would: Option<(Verdict, Why)>,
@@ -124,14 +121,17 @@ impl Decision {
         if let Some((verdict, why)) = &self.would {
             headers.push(("x-weir-would", format!("{} {}", verdict.as_str(), why.as_str())));
         }
-        if let Some(retry_after) = self.retry_after.filter(|_| self.verdict != Verdict::Allow) {
-            headers.push(("retry-after", whole_seconds(retry_after).max(1).to_string()));
+        if let Some(seconds) = self.retry_seconds() {
+            headers.push(("retry-after", seconds.to_string()));
         }
         headers
     }
-}
 
-/// Rounded up: a client that comes at that time is not too early.
-fn whole_seconds(time: Duration) -> u64 {
-    time.as_secs() + u64::from(time.subsec_nanos() > 0)
+    /// Returns in how many seconds it makes sense to come again, where it is refused and that is known.
+    /// Rounded up: a client that comes then is not too early.
+    #[must_use]
+    pub fn retry_seconds(&self) -> Option<u64> {
+        let time = self.retry_after.filter(|_| self.verdict != Verdict::Allow)?;
+        Some((time.as_secs() + u64::from(time.subsec_nanos() > 0)).max(1))
+    }
 }

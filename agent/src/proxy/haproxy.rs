@@ -7,8 +7,6 @@
 /// Arguments of messages.
 mod arguments;
 
-use std::io;
-
 use spop::{
     SpopCodec, StatusCode,
     actions::VarScope,
@@ -18,7 +16,6 @@ use spop::{
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     sync::watch,
-    task::JoinSet,
     time::{Duration, Instant, timeout, timeout_at},
 };
 use tokio_util::{
@@ -31,7 +28,6 @@ use super::{
     judge::{Feedback, Judge},
     listener::{Listener, Stream},
 };
-use crate::decision::Verdict;
 use arguments::Arguments;
 
 /// Largest frame, as HAProxy has it by default: `tune.bufsize` less the length of a frame.
@@ -47,34 +43,22 @@ const READ_BYTES: usize = 4096;
 const MESSAGES_MAX: usize = 8;
 
 /// Serves HAProxy until `stopped` changes.
-pub(super) async fn serve(
-    listener: Listener,
-    judge: Judge,
-    mut stopped: watch::Receiver<()>,
-) -> io::Result<()> {
-    let mut connections = JoinSet::new();
-    loop {
-        while connections.try_join_next().is_some() {}
-        let stream = tokio::select! {
-            stream = listener.accept() => stream,
-            _ = stopped.changed() => break,
-        };
-        let (judge, mut stopped) = (judge.clone(), stopped.clone());
-        connections.spawn(async move {
-            let mut connection = Connection::new(stream);
-            let ended = tokio::select! {
-                ended = connection.converse(&judge) => ended,
-                _ = stopped.changed() => Err(StatusCode::None),
-            };
-            // What goes wrong on a connection is the affair of whoever is at its other end.
-            if let Err(status) = ended {
-                tracing::debug!(status = status.message(), "a connection of HAProxy ends");
-                _ = connection.goodbye(status).await;
-            }
-        });
+pub(super) async fn serve(listener: Listener, judge: Judge, stopped: watch::Receiver<()>) {
+    let connection = stopped.clone();
+    listener.serve(stopped, |stream| converse(stream, judge.clone(), connection.clone())).await;
+}
+
+async fn converse(stream: Stream, judge: Judge, mut stopped: watch::Receiver<()>) {
+    let mut connection = Connection::new(stream);
+    let ended = tokio::select! {
+        ended = connection.converse(&judge) => ended,
+        _ = stopped.changed() => Err(StatusCode::None),
+    };
+    // What goes wrong on a connection is the affair of whoever is at its other end.
+    if let Err(status) = ended {
+        tracing::debug!(status = status.message(), "a connection of HAProxy ends");
+        _ = connection.goodbye(status).await;
     }
-    while connections.join_next().await.is_some() {}
-    Ok(())
 }
 
 struct Connection {
@@ -206,8 +190,8 @@ fn check(message: &Message, judge: &Judge, ack: Ack) -> Ack {
         .set_var(VarScope::Transaction, "verdict", decision.verdict.as_str())
         .set_var(VarScope::Transaction, "reason", decision.why.as_str())
         .set_var(VarScope::Transaction, "score", score(decision.score));
-    if let Some(retry_after) = decision.retry_after.filter(|_| decision.verdict != Verdict::Allow) {
-        let seconds = u32::try_from(retry_after.as_secs()).unwrap_or(u32::MAX).saturating_add(1);
+    if let Some(seconds) = decision.retry_seconds() {
+        let seconds = u32::try_from(seconds).unwrap_or(u32::MAX);
         ack = ack.set_var(VarScope::Transaction, "retry_after", seconds);
     }
     if let Some((verdict, why)) = decision.would {

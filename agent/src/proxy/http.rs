@@ -9,7 +9,7 @@
 /// Headers as text.
 mod headers;
 
-use std::{io, net::IpAddr, sync::Arc};
+use std::{net::IpAddr, sync::Arc};
 
 use axum::{
     Router,
@@ -21,7 +21,6 @@ use axum::{
 };
 use tokio::{
     sync::{Semaphore, watch},
-    task::JoinSet,
     time::{Duration, timeout},
 };
 
@@ -82,25 +81,12 @@ struct Desk {
 }
 
 /// Serves proxies until `stopped` changes.
-pub(super) async fn serve(
-    listener: Listener,
-    judge: Judge,
-    mut stopped: watch::Receiver<()>,
-) -> io::Result<()> {
+pub(super) async fn serve(listener: Listener, judge: Judge, stopped: watch::Receiver<()>) {
     let desk = Desk { judge, bodies: Arc::new(Semaphore::new(FEEDBACK_BODIES)) };
     let router =
         Router::new().route("/v1/auth", any(auth)).route("/v1/feedback", post(feedback)).with_state(desk);
-    let mut connections = JoinSet::new();
-    loop {
-        while connections.try_join_next().is_some() {}
-        let stream = tokio::select! {
-            stream = listener.accept() => stream,
-            _ = stopped.changed() => break,
-        };
-        connections.spawn(converse(stream, router.clone(), stopped.clone(), BOUNDS));
-    }
-    while connections.join_next().await.is_some() {}
-    Ok(())
+    let connection = stopped.clone();
+    listener.serve(stopped, |stream| converse(stream, router.clone(), connection.clone(), BOUNDS)).await;
 }
 
 async fn auth(State(Desk { judge, .. }): State<Desk>, request: HttpRequest) -> Response {

@@ -2,7 +2,7 @@
 //! handle that is cheap to clone.
 
 use std::{
-    net::IpAddr,
+    net::{IpAddr, Ipv4Addr},
     sync::Arc,
     time::{Instant, SystemTime},
 };
@@ -136,7 +136,6 @@ impl Judge {
     pub fn client(&self, seen: &Seen<'_>) -> Client {
         let settings = self.0.settings.load();
         let trusted = &settings.clients.trusted;
-        let unknown = IpAddr::from([0, 0, 0, 0]);
         let found = match (seen.peer, seen.client) {
             (Some(peer), None) => client::find(trusted, peer, seen.forwarded.iter().copied()),
             // It may be a hop itself: a balancer speaks PROXY and has a CDN in front of it.
@@ -144,7 +143,7 @@ impl Judge {
                 let Client { address, .. } = client::find(trusted, client, seen.forwarded.iter().copied());
                 Client { address, direct: peer.map(|peer| peer.to_canonical()) == Some(address) }
             }
-            (None, None) => client::find(trusted, unknown, std::iter::empty()),
+            (None, None) => Client { address: Ipv4Addr::UNSPECIFIED.into(), direct: false },
         };
         // A hop is never the one to be punished.
         Client { direct: found.direct && !client::is_trusted(trusted, found.address), ..found }

@@ -12,7 +12,8 @@ use std::{
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream, UnixListener, UnixStream},
-    sync::{OwnedSemaphorePermit, Semaphore},
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
+    task::JoinSet,
     time::sleep,
 };
 
@@ -100,6 +101,27 @@ impl Listener {
                 }
             }
         }
+    }
+}
+
+impl Listener {
+    /// Serves every connection with `converse` until `stopped` changes, and then those that there are to
+    /// their end.
+    pub async fn serve<F>(self, mut stopped: watch::Receiver<()>, converse: impl Fn(Stream) -> F)
+    where
+        F: Future<Output = ()> + Send + 'static,
+    {
+        let mut connections = JoinSet::new();
+        loop {
+            while connections.try_join_next().is_some() {}
+            tokio::select! {
+                stream = self.accept() => {
+                    connections.spawn(converse(stream));
+                }
+                _ = stopped.changed() => break,
+            }
+        }
+        while connections.join_next().await.is_some() {}
     }
 }
 

@@ -4,9 +4,8 @@
 /// Lines of several proxies.
 mod line;
 
-use std::{io, net::UdpSocket as StdUdpSocket, os::unix::net::UnixDatagram as StdUnixDatagram};
+use std::{io, net::UdpSocket as StdUdpSocket, os::unix::net::UnixDatagram as StdUnixDatagram, path::Path};
 
-use nix::sys::stat::{Mode, umask};
 use prometheus::{IntCounterVec, Opts};
 use tokio::{
     net::{UdpSocket, UnixDatagram},
@@ -17,18 +16,18 @@ use super::{
     Surface,
     judge::{Feedback, Judge},
 };
-use crate::{api::socket::make_way, config::l7::Endpoint};
+use crate::{
+    config::l7::Endpoint,
+    unix::{self, Place},
+};
 
 /// Largest line; what is longer is cut by the kernel and then not understood.
 const BYTES_MAX: usize = 64 << 10;
-/// For the owner and the group, read and write.
-const UMASK: Mode = Mode::from_bits_truncate(0o117);
-
 /// A socket that is bound and not yet read.
 #[derive(Debug)]
-pub enum Bound {
-    /// A Unix socket.
-    Unix(StdUnixDatagram),
+pub(super) enum Bound {
+    /// A Unix socket, which is removed when it is dropped.
+    Unix(StdUnixDatagram, Place),
     /// A UDP port.
     Udp(StdUdpSocket),
 }
@@ -38,16 +37,13 @@ impl Bound {
     ///
     /// # Errors
     /// What the system says.
-    pub fn new(endpoint: &Endpoint) -> io::Result<Self> {
+    pub(super) fn new(endpoint: &Endpoint) -> io::Result<Self> {
         match endpoint {
             Endpoint::Unix(path) => {
-                make_way(path)?;
-                let before = umask(UMASK);
-                let socket = StdUnixDatagram::bind(path);
-                umask(before);
-                let socket = socket?;
+                let connect = |path: &Path| StdUnixDatagram::unbound()?.connect(path);
+                let (socket, place) = unix::bind(path, connect, |path| StdUnixDatagram::bind(path))?;
                 socket.set_nonblocking(true)?;
-                Ok(Self::Unix(socket))
+                Ok(Self::Unix(socket, place))
             }
             Endpoint::Tcp(address) => {
                 let socket = StdUdpSocket::bind(address)?;
@@ -76,10 +72,10 @@ impl Socket {
 ///
 /// # Errors
 /// If the socket cannot be read.
-pub async fn serve(bound: Bound, judge: Judge, mut stopped: watch::Receiver<()>) -> io::Result<()> {
-    let socket = match bound {
-        Bound::Unix(socket) => Socket::Unix(UnixDatagram::from_std(socket)?),
-        Bound::Udp(socket) => Socket::Udp(UdpSocket::from_std(socket)?),
+pub(super) async fn serve(bound: Bound, judge: Judge, mut stopped: watch::Receiver<()>) -> io::Result<()> {
+    let (socket, _place) = match bound {
+        Bound::Unix(socket, place) => (Socket::Unix(UnixDatagram::from_std(socket)?), Some(place)),
+        Bound::Udp(socket) => (Socket::Udp(UdpSocket::from_std(socket)?), None),
     };
     let lines = counter(&judge).map_err(io::Error::other)?;
     let mut buffer = vec![0; BYTES_MAX];
@@ -88,8 +84,11 @@ pub async fn serve(bound: Bound, judge: Judge, mut stopped: watch::Receiver<()>)
             length = socket.receive(&mut buffer) => length?,
             _ = stopped.changed() => return Ok(()),
         };
-        let understood = buffer.get(..length).is_some_and(|text| take(&judge, text));
-        lines.with_label_values(&[if understood { "understood" } else { "passed_over" }]).inc();
+        // Whoever follows a file may send several lines at once.
+        for text in buffer.get(..length).unwrap_or_default().trim_ascii_end().split(|byte| *byte == b'\n') {
+            let result = if take(&judge, text) { "understood" } else { "passed_over" };
+            lines.with_label_values(&[result]).inc();
+        }
     }
 }
 
@@ -109,4 +108,23 @@ pub(super) fn take(judge: &Judge, text: &[u8]) -> bool {
     let client = judge.client(&line.seen(&line.forwarded()));
     judge.feedback(Surface::Logs, Feedback { client, status: line.status(), ours: line.ours() });
     true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_socket_that_was_left_is_taken_over_and_one_in_use_is_not() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("logs.sock");
+        // Of an agent that was killed.
+        drop(StdUnixDatagram::bind(&path).unwrap());
+        assert!(path.exists());
+        let endpoint = Endpoint::Unix(path.clone());
+        let bound = Bound::new(&endpoint).unwrap();
+        assert_eq!(Bound::new(&endpoint).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+        drop(bound);
+        assert!(!path.exists());
+    }
 }

@@ -116,20 +116,10 @@ impl Bulletin {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rules::{Action, Author};
+    use crate::rules::samples;
 
     fn rule(prefix: &str, note: &str) -> Rule {
-        Rule {
-            prefix: prefix.parse().unwrap(),
-            action: Action::Ban,
-            profile: None,
-            shadow: false,
-            since: 1,
-            until: None,
-            note: note.to_owned(),
-            by: Author::Operator,
-            proxy_only: false,
-        }
+        Rule { note: note.to_owned(), ..samples::rule(prefix) }
     }
 
     #[tokio::test]

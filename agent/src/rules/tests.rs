@@ -23,16 +23,7 @@ fn heap() -> Heap {
 }
 
 fn ban(prefix: &str, lasts: Option<u64>) -> Wanted {
-    Wanted {
-        prefix: prefix.parse().unwrap(),
-        action: Action::Ban,
-        profile: Profile::default(),
-        shadow: false,
-        lasts: lasts.map(Duration::from_secs),
-        note: "why".to_owned(),
-        by: Author::Operator,
-        proxy_only: false,
-    }
+    Wanted { lasts: lasts.map(Duration::from_secs), ..samples::wanted(prefix) }
 }
 
 fn prefixes(rules: &Rules, memory: &Heap) -> Vec<String> {

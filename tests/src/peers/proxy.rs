@@ -101,9 +101,15 @@ impl Proxy {
         Ok(Some(Self { directory, _process: process }))
     }
 
+    /// Returns what stands in a file that it writes; nothing: there is none.
+    #[must_use]
+    pub fn file(&self, name: &str) -> String {
+        fs::read_to_string(self.directory.path().join(name)).unwrap_or_default()
+    }
+
     /// Returns what it has logged.
     #[must_use]
     pub fn log(&self) -> String {
-        fs::read_to_string(self.directory.path().join("log")).unwrap_or_default()
+        self.file("log")
     }
 }

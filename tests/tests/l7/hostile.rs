@@ -6,6 +6,7 @@ use std::{
     time::Duration,
 };
 
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use weir_tests::{
     agent::{Agent, binary},
     namespace::{Namespace, Pair},
@@ -38,6 +39,9 @@ fn status(namespace: &Namespace) -> u16 {
 
 #[test]
 fn garbage_silence_and_crowds_harm_nobody_else() {
+    // The crowd is here.
+    let (_, most) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    setrlimit(Resource::RLIMIT_NOFILE, most, most).unwrap();
     let pair = Pair::new().unwrap();
     let mut agent = Agent::new(binary().unwrap(), &pair.server).unwrap();
     agent

@@ -10,6 +10,12 @@ use weir_tests::{
     agent::{Agent, binary},
     control::Control,
     namespace::Pair,
+    peers::{Kind, missing},
+};
+
+use super::{
+    BOT,
+    street::{CDN, LISTED, Street},
 };
 
 const ADDRESS: &str = "127.0.0.1:9650";
@@ -107,6 +113,30 @@ fn access_logs_are_taken() {
     assert!(answer.is_empty() || answer.starts_with("http/1.1 413"), "{answer}");
     assert!(ask(&pair, "GET /v1/feedback", "", "").starts_with("http/1.1 405"));
     assert!(ask(&pair, "GET /v1/else", "", "").starts_with("http/1.1 404"));
+}
+
+/// Traefik writes lines to a file, whose end somebody sends.
+#[test]
+fn the_log_of_traefik_is_taken() {
+    let Some(street) = Street::new(Kind::Traefik).unwrap() else {
+        return missing("the_log_of_traefik_is_taken", "traefik");
+    };
+    let before = street.proxy.file("access.json").len();
+    for _ in 0..20 {
+        assert_eq!(street.status(CDN, "/login", Some(BOT)), 401);
+    }
+    assert_eq!(street.status(CDN, "/login", Some(LISTED)), 403);
+    let lines = street.proxy.file("access.json")[before..].to_owned();
+    let answer = ask(&street.pair, "POST /v1/feedback", "", &lines);
+    assert!(answer.contains("{\"understood\": 21}"), "{answer} {lines}");
+    let metrics = street.agent.metrics().unwrap();
+    for (class, count) in [("4xx", 20.0), ("ours", 1.0)] {
+        let told = metrics.sum("weir_l7_feedback_total", &[("surface", "logs"), ("status", class)]);
+        assert!((told - count).abs() < 0.1, "{class}: {told}");
+    }
+    // The bot is held to account, not the hop.
+    assert_ne!(street.status(CDN, "/items", Some(BOT)), 200, "{}", street.why());
+    assert_eq!(street.status(CDN, "/items", None), 200, "{}", street.why());
 }
 
 #[test]

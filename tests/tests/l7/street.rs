@@ -47,8 +47,8 @@ pub(crate) struct Got {
 pub(crate) struct Street {
     pub(crate) agent: Agent,
     pub(crate) service: Server,
-    proxy: Proxy,
-    pair: Pair,
+    pub(crate) proxy: Proxy,
+    pub(crate) pair: Pair,
 }
 
 impl Street {

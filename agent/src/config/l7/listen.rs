@@ -82,3 +82,23 @@ pub(super) fn validate(check: &mut Check, raw: Raw) -> Listen {
         logs: endpoints("logs", raw.logs),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_endpoint_is_a_port_or_a_path() {
+        for text in ["127.0.0.1:9650", "[::1]:9650", "unix:/run/weir/http.sock"] {
+            assert_eq!(text.parse::<Endpoint>().unwrap().to_string(), text);
+        }
+        for (text, want) in [
+            ("9650", "like 127.0.0.1:9650"),
+            ("unix:weir.sock", "not absolute"),
+            (&format!("unix:/{}", "a".repeat(107)), "at most 107"),
+        ] {
+            let error = text.parse::<Endpoint>().unwrap_err();
+            assert!(error.contains(want), "{error}");
+        }
+    }
+}

@@ -17,15 +17,15 @@ pub(super) struct Line {
     // Caddy.
     request: Option<Caddy>,
     resp_headers: Headers,
-    // Traefik.
+    // Traefik: the peer and its port, and X-Forwarded-For where the peer is trusted, else the peer again.
+    #[serde(rename = "ClientAddr")]
+    client_addr: Option<String>,
     #[serde(rename = "ClientHost")]
     client_host: Option<String>,
     #[serde(rename = "DownstreamStatus")]
     downstream_status: Option<u16>,
     #[serde(rename = "OriginStatus")]
     origin_status: Option<u16>,
-    #[serde(rename = "request_X-Forwarded-For")]
-    forwarded_for: Option<String>,
 }
 
 /// A number, or one in quotes.
@@ -77,7 +77,7 @@ impl Line {
     }
 
     pub(super) fn forwarded(&self) -> Vec<&str> {
-        self.forwarded_for.as_deref().into_iter().collect()
+        self.client_host.as_deref().into_iter().collect()
     }
 
     pub(super) fn seen<'l>(&self, forwarded: &'l [&'l str]) -> Seen<'l> {
@@ -86,7 +86,7 @@ impl Line {
 
     fn peer(&self) -> Option<IpAddr> {
         let caddy = self.request.as_ref().and_then(|request| request.remote_ip.as_deref());
-        client::parse(self.peer.as_deref().or(caddy).or(self.client_host.as_deref())?)
+        client::parse(self.peer.as_deref().or(caddy).or(self.client_addr.as_deref())?)
     }
 
     fn client(&self) -> Option<IpAddr> {
@@ -103,7 +103,7 @@ mod tests {
     fn lines_of_several_proxies() {
         let nginx = r#"<190>Nov 24 18:00:00 gw nginx: {"client":"203.0.113.9","peer":"10.0.0.1","status":"401","verdict":""}"#;
         let caddy = r#"{"level":"info","request":{"remote_ip":"192.0.2.9","client_ip":"192.0.2.9","method":"GET"},"status":404,"resp_headers":{"Server":["Caddy"]}}"#;
-        let traefik = r#"{"ClientHost":"10.0.0.1","DownstreamStatus":429,"OriginStatus":0,"request_X-Forwarded-For":"203.0.113.9"}"#;
+        let traefik = r#"{"ClientAddr":"10.0.0.1:57482","ClientHost":"203.0.113.9, 10.0.0.2","DownstreamStatus":429,"OriginStatus":0}"#;
         let address = |text: &str| -> Option<IpAddr> { text.parse().ok() };
         for (text, peer, client, status, ours) in [
             (nginx, "10.0.0.1", "203.0.113.9", 401, false),
@@ -123,6 +123,7 @@ mod tests {
             assert_eq!((line.peer(), line.client()), (address(peer), address(client)), "{text}");
             assert_eq!((line.status(), line.ours()), (status, ours), "{text}");
         }
+        assert_eq!(parse(traefik.as_bytes()).unwrap().forwarded(), ["203.0.113.9, 10.0.0.2"]);
         for text in [
             "",
             "no brace",
