@@ -8,6 +8,8 @@
 pub mod judge;
 /// What is counted of it.
 pub mod counts;
+/// Quotas, here and shared with other gateways.
+pub mod quotas;
 /// Sockets of both kinds.
 pub mod listener;
 

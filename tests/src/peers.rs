@@ -9,6 +9,8 @@ mod crowdsec;
 mod medallion;
 /// A BGP speaker.
 mod exabgp;
+/// A Redis.
+mod redis;
 
 use std::{
     env,
@@ -24,7 +26,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
-pub use self::{crowdsec::Crowdsec, exabgp::Exabgp, medallion::Medallion};
+pub use self::{crowdsec::Crowdsec, exabgp::Exabgp, medallion::Medallion, redis::Redis};
 use crate::{namespace::Namespace, patience, process::Process};
 
 /// Names the directory with the peers, if it is not `peers` in the target directory.

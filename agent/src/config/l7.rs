@@ -5,8 +5,10 @@
 pub mod listen;
 /// Who the client is, and what is told of a request.
 pub mod client;
-/// Conditions on requests, and what follows; routes and what happens when it cannot be decided.
+/// Conditions on requests, and what follows.
 pub mod rules;
+/// What holds for some requests, and what happens when it cannot be decided.
+pub mod routes;
 /// Quotas.
 pub mod quotas;
 /// Offences, and what they lead to.
@@ -18,17 +20,19 @@ pub mod fleet;
 /// Who is told of what happens.
 pub mod notify;
 
+use std::sync::Arc;
+
 use serde::Deserialize;
 
 use super::validate::check::Check;
+use crate::decision::{Route, Rule};
 pub use client::Clients;
 pub use escalation::Escalation;
 pub use fleet::Fleet;
 pub use listen::{Endpoint, Listen};
 pub use notify::Notify;
 pub use push::Push;
-pub use quotas::Quotas;
-pub use rules::Rules;
+pub use quotas::{Quotas, Redis};
 
 /// The section `l7`.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -37,8 +41,10 @@ pub struct L7 {
     pub listen: Listen,
     /// Who the client is, and what is told of a request.
     pub clients: Clients,
-    /// Rules and routes.
-    pub rules: Rules,
+    /// Rules, in their order.
+    pub rules: Arc<[Rule]>,
+    /// Routes, in their order.
+    pub routes: Arc<[Route]>,
     /// Quotas.
     pub quotas: Quotas,
     /// Offences, and what they lead to.
@@ -56,8 +62,8 @@ pub struct L7 {
 pub(super) struct Raw {
     listen: listen::Raw,
     clients: client::Raw,
-    rules: Vec<rules::RawRule>,
-    routes: Vec<rules::RawRoute>,
+    rules: Vec<rules::Raw>,
+    routes: Vec<routes::Raw>,
     quotas: quotas::Raw,
     escalation: escalation::Raw,
     push: push::Raw,
@@ -66,14 +72,29 @@ pub(super) struct Raw {
 }
 
 pub(super) fn validate(check: &mut Check, raw: Raw) -> L7 {
+    let quotas = quotas::validate(check, raw.quotas);
+    let rules = rules::validate(check, &raw.rules);
+    let routes = routes::validate(check, raw.routes, &quotas);
+    let mut clients = client::validate(check, &raw.clients);
+    // What rules and routes look at need not be named twice.
+    let named = rules.iter().flat_map(|rule| rule.when.headers()).chain(routes::headers(&routes));
+    for header in named {
+        if !clients.headers.contains(&header) {
+            clients.headers.push(header);
+        }
+    }
     L7 {
         listen: listen::validate(check, raw.listen),
-        clients: client::validate(check, &raw.clients),
-        rules: rules::validate(check, raw.rules, raw.routes),
-        quotas: quotas::validate(check, raw.quotas),
+        clients,
+        rules: rules.into(),
+        routes: routes.into(),
+        quotas,
         escalation: escalation::validate(check, raw.escalation),
         push: push::validate(check, raw.push),
         fleet: fleet::validate(check, raw.fleet),
         notify: notify::validate(check, raw.notify),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -15,6 +15,7 @@ pub struct Counts {
     pub registry: Registry,
     decisions: IntCounterVec,
     would: IntCounterVec,
+    rule_errors: IntCounterVec,
     seconds: HistogramVec,
 }
 
@@ -36,6 +37,13 @@ impl Counts {
             ),
             &["surface", "verdict", "reason"],
         )?;
+        let rule_errors = IntCounterVec::new(
+            Opts::new(
+                "weir_l7_rule_errors_total",
+                "Requests about which a condition could not be evaluated, so that its rule did not match.",
+            ),
+            &["rule"],
+        )?;
         let seconds = HistogramVec::new(
             HistogramOpts::new("weir_l7_decision_seconds", "From the question of a proxy to the decision.")
                 .buckets(BOUNDS.to_vec()),
@@ -43,8 +51,14 @@ impl Counts {
         )?;
         registry.register(Box::new(decisions.clone()))?;
         registry.register(Box::new(would.clone()))?;
+        registry.register(Box::new(rule_errors.clone()))?;
         registry.register(Box::new(seconds.clone()))?;
-        Ok(Self { registry, decisions, would, seconds })
+        Ok(Self { registry, decisions, would, rule_errors, seconds })
+    }
+
+    /// Counts a rule whose condition could not be evaluated.
+    pub fn rule_failed(&self, rule: &str) {
+        self.rule_errors.with_label_values(&[rule]).inc();
     }
 
     /// Counts a decision.

@@ -9,12 +9,22 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
+use tokio::time::timeout;
 
-use super::{Surface, counts::Counts};
+use super::{
+    Surface,
+    counts::Counts,
+    quotas::{self, Quotas},
+};
 use crate::{
     config::{Config, l7},
     datapath::{memory::Mapped, onlooker::Onlooker},
-    decision::{self, Client, Decision, Policy, Request, Sanctions, Source, client, source::Names},
+    decision::{
+        self, Client, Decision, Policy, Request, Route, Sanctions, Source, Standing, client,
+        quota::{Charged, Descriptor, QuotaAnswer},
+        route::undecided,
+        source::Names,
+    },
     escalate::{Cause, Ladder, Offence},
     record::seconds,
     rules::Bulletin,
@@ -80,11 +90,33 @@ struct Inner {
 struct Settings {
     clients: l7::Clients,
     policy: Policy,
+    quotas: Quotas,
 }
 
 impl Settings {
-    fn new(config: &Config) -> Self {
-        Self { clients: config.l7.clients.clone(), policy: Policy { shadow: config.enforce.is_shadow() } }
+    fn new(config: &Config, quotas: Quotas) -> Self {
+        Self { clients: config.l7.clients.clone(), policy: Policy::new(config), quotas }
+    }
+}
+
+impl Settings {
+    /// Asks quotas, unless it is settled without, within the time that the route grants.
+    async fn conclude(&self, request: &Request, standing: Standing) -> Decision {
+        let route = Route::of(&self.policy.routes, request).filter(|_| !standing.settled);
+        let Some(route) = route.filter(|route| !route.charges.is_empty()) else {
+            return decision::conclude(&self.policy, standing, &[]);
+        };
+        if let Ok(Ok(charged)) = timeout(route.deadline, self.charge(route, request)).await {
+            return decision::conclude(&self.policy, standing, &charged);
+        }
+        let Decision { verdict, why, retry_after, .. } = undecided(route.open);
+        let decision = Decision { verdict, why, retry_after, ..standing.decision };
+        decision::conclude(&self.policy, Standing { decision, settled: true, ..standing }, &[])
+    }
+
+    async fn charge(&self, route: &Route, request: &Request) -> Result<Vec<Charged>, quotas::Away> {
+        let descriptors = route.descriptors(request);
+        self.quotas.charge(descriptors.iter().map(|(domain, descriptor)| (domain, descriptor)), 1).await
     }
 }
 
@@ -94,18 +126,21 @@ impl Judge {
     /// # Errors
     /// If two metrics have one name.
     pub fn new(config: &Config, world: World, ladder: Ladder) -> prometheus::Result<Self> {
+        let counts = Counts::new()?;
+        let quotas = Quotas::new(&config.l7.quotas, &counts.registry)?;
         Ok(Self(Arc::new(Inner {
-            settings: ArcSwap::from_pointee(Settings::new(config)),
+            settings: ArcSwap::from_pointee(Settings::new(config, quotas)),
             world: ArcSwap::from_pointee(world),
             sanctions: ArcSwap::default(),
             ladder,
-            counts: Counts::new()?,
+            counts,
         })))
     }
 
     /// Sets what is in force.
     pub fn set(&self, config: &Config, world: World) {
-        self.0.settings.store(Arc::new(Settings::new(config)));
+        let quotas = self.0.settings.load().quotas.with(&config.l7.quotas);
+        self.0.settings.store(Arc::new(Settings::new(config, quotas)));
         self.0.world.store(Arc::new(world));
     }
 
@@ -162,14 +197,30 @@ impl Judge {
         Client { direct: found.direct && !client::is_trusted(trusted, found.address), ..found }
     }
 
-    /// Decides about a request.
-    #[expect(clippy::unused_async, reason = "quotas may lie elsewhere")]
+    /// Decides about a request, and charges its quotas.
     pub async fn decide(&self, surface: Surface, request: &Request) -> Decision {
         let started = Instant::now();
+        let settings = self.0.settings.load_full();
         let source = self.source(request.client.address);
-        let decision = decision::decide(&self.0.settings.load().policy, request, &source);
+        let standing = decision::before_quotas(&settings.policy, request, &source);
+        standing.failed.iter().for_each(|rule| self.0.counts.rule_failed(rule));
+        let decision = settings.conclude(request, standing).await;
         self.0.counts.decided(surface, &decision, started.elapsed());
         decision
+    }
+
+    /// Asks what quotas of a domain say of descriptors, one answer for each, and charges them, unless
+    /// one of them refuses. Descriptors that do not say what they are charged are charged `hits`; there
+    /// 0 is 1, as in Envoy's service, whereas 0 in a descriptor only looks. Where that cannot be told
+    /// no limit holds.
+    pub async fn quota(&self, domain: &str, descriptors: &[Descriptor], hits: u32) -> Vec<QuotaAnswer> {
+        let settings = self.0.settings.load_full();
+        let asked = descriptors.iter().map(|descriptor| (domain, descriptor));
+        let Ok(charged) = settings.quotas.charge(asked, hits.max(1)).await else {
+            return vec![QuotaAnswer::default(); descriptors.len()];
+        };
+        let shadow = settings.policy.shadow;
+        charged.into_iter().map(|c| QuotaAnswer { shadow: c.answer.shadow || shadow, ..c.answer }).collect()
     }
 
     /// Returns what is known of a source.

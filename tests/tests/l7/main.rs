@@ -1,0 +1,5 @@
+//! Decisions about requests, with the programs that ask for them and those that are asked.
+#![expect(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
+
+/// Quotas that gateways share.
+mod quota;
