@@ -80,7 +80,7 @@ pub fn before_quotas(policy: &Policy, request: &Request, source: &Source) -> Sta
     }
     let found = rules::evaluate(&policy.rules, request, source);
     let settled = found.decision.is_some();
-    let mut decision = found.decision.unwrap_or(by_source.clone());
+    let mut decision = found.decision.unwrap_or_else(|| by_source.clone());
     decision.score = by_source.score + found.score;
     decision.would = by_source.would.or(found.would);
     let exempt = policy.partners_unlimited && source.listed == Listed::Partner;

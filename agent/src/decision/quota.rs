@@ -20,6 +20,9 @@ pub use tree::{Domain, Level, Limit, Node, Per};
 /// Longest value of an entry that is looked at, in bytes: longer ones are one if they begin alike.
 const VALUE_BYTES_MAX: usize = 256;
 
+/// Descriptors of one request that are looked at; Envoy sends a handful. No limit holds for the others.
+const DESCRIPTORS_MAX: usize = 64;
+
 /// What a request is charged to.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Descriptor {
@@ -102,6 +105,7 @@ impl<'d> Plan<'d> {
         for (domain, descriptor) in descriptors {
             let domain = domains.iter().find(|known| *known.name == *domain.as_ref());
             let node = domain.and_then(|domain| domain.find(&descriptor.entries));
+            let node = node.filter(|_| plan.nodes.len() < DESCRIPTORS_MAX);
             if let (Some(domain), Some(node)) = (domain, node) {
                 plan.ask(&domain.name, node, descriptor, descriptor.hits.unwrap_or(hits));
             }

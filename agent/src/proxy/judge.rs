@@ -256,20 +256,4 @@ fn without_port(host: &str) -> &str {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_host_has_no_port() {
-        for (host, name) in [
-            ("api.example.org", "api.example.org"),
-            ("api.example.org:8443", "api.example.org"),
-            ("[2001:db8::1]:443", "[2001:db8::1]"),
-            ("[2001:db8::1]", "[2001:db8::1]"),
-            ("", ""),
-        ] {
-            assert_eq!(without_port(host), name);
-        }
-        assert_eq!(cut(&"ä".repeat(VALUE_BYTES_MAX)).len(), VALUE_BYTES_MAX);
-    }
-}
+mod tests;

@@ -45,6 +45,12 @@ impl Quotas {
         })
     }
 
+    /// Returns their settings.
+    #[must_use]
+    pub fn settings(&self) -> &l7::Quotas {
+        &self.settings
+    }
+
     /// Returns them with other settings. What is owed stays, unless its store is another.
     #[must_use]
     pub fn with(&self, settings: &l7::Quotas) -> Self {
@@ -53,6 +59,7 @@ impl Quotas {
             next.local = Arc::new(Store::new(settings.keys));
         }
         if settings.redis != self.settings.redis {
+            self.counts.connected.set(0);
             next.shared = settings.redis.as_ref().map(|redis| Shared::new(redis, &self.counts));
         }
         next

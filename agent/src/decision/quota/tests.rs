@@ -166,6 +166,15 @@ fn the_store_is_bounded_under_ten_million_keys() {
 const SHARDS_FOR_TEST: usize = 64;
 
 #[test]
+fn no_request_asks_for_more_than_there_is_time_for() {
+    let (store, domains) = (Store::new(1000), domains("consumer", any(node("q", &[LIMIT]))));
+    let many: Vec<_> = (0..1000).map(|value| descriptor(&[("consumer", &value.to_string())])).collect();
+    let charged = charge(&store, &domains, &many, 1, 0);
+    assert_eq!(charged.len(), 1000);
+    assert_eq!(charged.iter().filter(|charged| charged.answer.state.is_some()).count(), DESCRIPTORS_MAX);
+}
+
+#[test]
 fn keys_cannot_be_made_to_look_like_others() {
     let key = |entries: &[(&str, &str)]| key("api", &descriptor(entries).entries, Per::Hour);
     assert_ne!(key(&[("a", "x|b=1:y")]), key(&[("a", "x"), ("b", "y")]));
