@@ -64,6 +64,51 @@ async fn what_cannot_be_decided_is_decided_by_the_route() {
     assert_eq!(decide(&alone, "/closed", None).await.why, Why::Clean);
 }
 
+/// A Redis that welcomes everybody, and never answers a script.
+async fn silent(listener: tokio::net::UnixListener) {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let (mut stream, _) = listener.accept().await.unwrap();
+    let mut bytes = [0; 4096];
+    loop {
+        let length = stream.read(&mut bytes).await.unwrap();
+        let text = String::from_utf8_lossy(&bytes[..length]);
+        let commands = text.lines().filter(|line| line.starts_with('*')).count();
+        if length == 0 || text.contains("EVALSHA") {
+            std::future::pending::<()>().await;
+        }
+        stream.write_all("+OK\r\n".repeat(commands).as_bytes()).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn nobody_waits_longer_than_the_deadline() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("redis.sock");
+    let server = tokio::spawn(silent(tokio::net::UnixListener::bind(&path).unwrap()));
+    let settings =
+        settings(&format!("redis: {{url: 'redis+unix://{}', timeout: 1s, fallback: none}}", path.display()));
+    for _ in 0..200 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+        if settings.quotas.is_connected() {
+            break;
+        }
+    }
+    assert!(settings.quotas.is_connected());
+    let started = Instant::now();
+    let decision = decide(&settings, "/closed", None).await;
+    assert_eq!((decision.verdict, decision.why), (Verdict::Throttle, Why::Undecided));
+    let took = started.elapsed();
+    assert!(took >= Duration::from_millis(19) && took < Duration::from_millis(900), "{took:?}");
+    for _ in 0..4 {
+        decide(&settings, "/", None).await;
+    }
+    assert!(!settings.quotas.is_connected(), "five times is enough");
+    let started = Instant::now();
+    assert_eq!(decide(&settings, "/", None).await.why, Why::Undecided);
+    assert!(started.elapsed() < Duration::from_millis(15), "nobody waits for it any more");
+    server.abort();
+}
+
 #[tokio::test]
 async fn what_is_owed_outlives_a_reload() {
     let settings = settings("");

@@ -88,8 +88,10 @@ impl Shared {
         };
         let mut connection = (*link).clone();
         let invocation = self.invocation(asks);
+        let mut patience = Patience { shared: self, link: &link, answered: false };
         let answer =
             timeout(self.settings.timeout, invocation.invoke_async::<Vec<u64>>(&mut connection)).await;
+        patience.answered = true;
         let told = match answer {
             Ok(Ok(answer)) if answer.len() == 2 * asks.len() => told(&answer),
             Ok(Ok(_)) => return self.failed("answer", &link, false),
@@ -170,6 +172,22 @@ impl Shared {
         let pong = timeout(self.settings.timeout, redis::cmd("PING").query_async::<String>(&mut link)).await;
         pong.map_err(|_| "no answer in time".to_owned())?.map_err(text)?;
         Ok(link)
+    }
+}
+
+/// Somebody waits for an answer. Whoever gives up before, because a deadline is over, counts it as late:
+/// otherwise a store that hangs would be waited for again and again.
+struct Patience<'s> {
+    shared: &'s Arc<Shared>,
+    link: &'s Arc<MultiplexedConnection>,
+    answered: bool,
+}
+
+impl Drop for Patience<'_> {
+    fn drop(&mut self) {
+        if !self.answered {
+            self.shared.failed::<()>("deadline", self.link, false);
+        }
     }
 }
 
