@@ -329,14 +329,12 @@ impl App {
                 return;
             }
         };
-        let same = |old: &Config| {
-            config.listen == old.listen && config.l7.listen == old.l7.listen && config.tables == old.tables
+        let at_start = |config: &Config| {
+            let Config { listen, tables, l7, .. } = config;
+            (listen.clone(), tables.clone(), l7.listen.clone(), l7.fleet.clone(), l7.notify.clone())
         };
-        if !same(&self.config) {
-            tracing::warn!("listen, l7.listen and tables take effect at the next start");
-        }
-        if config.l7.fleet != self.config.l7.fleet || config.l7.notify != self.config.l7.notify {
-            tracing::warn!("l7.fleet and l7.notify take effect at the next start");
+        if at_start(&config) != at_start(&self.config) {
+            tracing::warn!("listen, tables and l7.listen, fleet and notify take effect at the next start");
         }
         let runtime = runtime::Handle::current();
         let prepared = runtime.block_on(self.engine.prepare(&config.feeds, &self.feeds));

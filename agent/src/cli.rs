@@ -6,6 +6,8 @@ mod check;
 mod rules;
 /// `weir feeds`.
 mod feeds;
+/// `weir l7`.
+mod l7;
 /// `weir unload`.
 mod unload;
 
@@ -104,6 +106,11 @@ enum Command {
         #[command(subcommand)]
         command: feeds::Feeds,
     },
+    /// Test rules on requests.
+    L7 {
+        #[command(subcommand)]
+        command: l7::L7,
+    },
     /// Detach from all interfaces and remove everything from the kernel, at once.
     Unload {
         #[command(flatten)]
@@ -158,12 +165,14 @@ enum CliError {
     Explain(#[from] explain::ExplainError),
     #[error("{0}")]
     Client(#[from] ClientError),
+    #[error("{0}")]
+    Cases(#[from] l7::CasesError),
 }
 
 impl CliError {
     fn exit_code(&self) -> u8 {
         match self {
-            Self::Config(_) | Self::App(AppError::Config(_)) => EXIT_USAGE,
+            Self::Config(_) | Self::Cases(_) | Self::App(AppError::Config(_)) => EXIT_USAGE,
             Self::App(_) | Self::Datapath(_) | Self::Explain(_) | Self::Client(_) => EXIT_FAILURE,
         }
     }
@@ -191,6 +200,7 @@ fn run(cli: Cli) -> Result<ExitCode, CliError> {
         Command::Allow(allow) => return allow.run(socket),
         Command::Throttle(throttle) => return throttle.run(socket),
         Command::Feeds { command } => command.run(&pins, &cli.state, socket)?,
+        Command::L7 { command } => return command.run(),
         Command::Unload { output } => unload::unload(&pins, &cli.state, output.output)?,
     }
     Ok(ExitCode::SUCCESS)

@@ -8,6 +8,8 @@
 pub mod judge;
 /// What is counted of it.
 pub mod counts;
+/// Quotas, here and shared with other gateways.
+pub mod quotas;
 /// Sockets of both kinds.
 pub mod listener;
 /// nginx, Traefik, Caddy: `/v1/auth`.
@@ -18,6 +20,8 @@ mod haproxy;
 mod envoy;
 /// Access logs of proxies.
 mod logs;
+/// Connections to a Redis.
+mod redis;
 /// Bans that gateways share.
 pub(crate) mod fleet;
 

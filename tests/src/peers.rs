@@ -16,6 +16,8 @@ mod proxy;
 mod iprange;
 /// A program that a test configures itself.
 mod program;
+/// A Redis.
+mod redis;
 
 use std::{
     env,
@@ -38,6 +40,7 @@ pub use self::{
     medallion::Medallion,
     program::Program,
     proxy::{Kind, Proxy},
+    redis::Redis,
 };
 use crate::{namespace::Namespace, patience, process::Process};
 

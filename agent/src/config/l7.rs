@@ -5,21 +5,34 @@
 pub mod listen;
 /// Who the client is.
 pub mod client;
+/// Conditions on requests, and what follows.
+pub mod rules;
+/// What holds for some requests, and what happens when it cannot be decided.
+pub mod routes;
+/// Quotas.
+pub mod quotas;
 /// Offences, and what they lead to.
 pub mod escalation;
+/// A Redis, and how to get at it.
+pub mod redis;
 /// Other gateways, and what is shared with them.
 pub mod fleet;
 /// Who is told of what happens.
 pub mod notify;
 
+use std::sync::Arc;
+
 use serde::Deserialize;
 
 use super::validate::check::Check;
+use crate::decision::{Route, Rule};
 pub use client::Clients;
 pub use escalation::Escalation;
 pub use fleet::Fleet;
 pub use listen::{Endpoint, Listen};
 pub use notify::Notify;
+pub use quotas::{Quotas, Redis};
+pub use redis::Server;
 
 /// The section `l7`.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -28,6 +41,12 @@ pub struct L7 {
     pub listen: Listen,
     /// Who the client is.
     pub clients: Clients,
+    /// Rules, in their order.
+    pub rules: Arc<[Rule]>,
+    /// Routes, in their order.
+    pub routes: Arc<[Route]>,
+    /// Quotas.
+    pub quotas: Quotas,
     /// Offences, and what they lead to.
     pub escalation: Escalation,
     /// Other gateways; nothing: there are none.
@@ -41,17 +60,37 @@ pub struct L7 {
 pub(super) struct Raw {
     listen: listen::Raw,
     clients: client::Raw,
+    rules: Vec<rules::Raw>,
+    routes: Vec<routes::Raw>,
+    quotas: quotas::Raw,
     escalation: escalation::Raw,
     fleet: Option<fleet::Raw>,
     notify: notify::Raw,
 }
 
 pub(super) fn validate(check: &mut Check, raw: Raw) -> L7 {
+    let quotas = quotas::validate(check, raw.quotas);
+    let rules = rules::validate(check, &raw.rules);
+    let routes = routes::validate(check, raw.routes, &quotas);
+    let mut clients = client::validate(check, &raw.clients);
+    // What rules and routes look at need not be named twice.
+    let named = rules.iter().flat_map(|rule| rule.when.headers()).chain(routes::headers(&routes));
+    for header in named {
+        if !clients.headers.contains(&header) {
+            clients.headers.push(header);
+        }
+    }
     L7 {
         listen: listen::validate(check, raw.listen),
-        clients: client::validate(check, &raw.clients),
+        clients,
+        rules: rules.into(),
+        routes: routes.into(),
+        quotas,
         escalation: escalation::validate(check, raw.escalation),
         fleet: raw.fleet.map(|raw| fleet::validate(check, &raw)),
         notify: notify::validate(check, &raw.notify),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,4 +1,4 @@
-use std::time::Duration;
+use std::{fmt, sync::Arc, time::Duration};
 
 /// What becomes of a request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -39,7 +39,7 @@ impl Verdict {
 }
 
 /// Why.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Why {
     /// Nothing speaks against it.
     #[default]
@@ -50,25 +50,64 @@ pub enum Why {
     Banned,
     /// Lists name its source.
     Listed,
+    /// This rule says so.
+    Rule(Arc<str>),
+    /// This quota is used up.
+    Quota(Arc<str>),
     /// Its source has done too much, together.
     Risk,
     /// Its source is over a limit of the kernel.
     OverLimit,
+    /// It could not be decided in time, and the route says what then.
+    Undecided,
 }
 
 impl Why {
-    /// Returns its name in headers, metrics and output.
+    /// Returns its kind, for metrics.
     #[must_use]
-    pub const fn as_str(self) -> &'static str {
+    pub const fn kind(&self) -> &'static str {
         match self {
             Self::Clean => "clean",
             Self::Allowed => "allowed",
             Self::Banned => "banned",
             Self::Listed => "listed",
+            Self::Rule(_) => "rule",
+            Self::Quota(_) => "quota",
             Self::Risk => "risk",
             Self::OverLimit => "over_limit",
+            Self::Undecided => "undecided",
         }
     }
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Rule(name) | Self::Quota(name) => write!(f, "{}:{name}", self.kind()),
+            Self::Clean
+            | Self::Allowed
+            | Self::Banned
+            | Self::Listed
+            | Self::Risk
+            | Self::OverLimit
+            | Self::Undecided => f.write_str(self.kind()),
+        }
+    }
+}
+
+/// The state of the quota that is closest to its end, for headers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct QuotaState {
+    /// Its name.
+    pub name: Arc<str>,
+    /// Requests that it grants in a window.
+    pub limit: u64,
+    /// The window, in seconds.
+    pub window: u64,
+    /// Requests that are left now.
+    pub remaining: u64,
+    /// Until all are there again.
+    pub reset: Duration,
 }
 
 /// What becomes of a request, and why.
@@ -80,10 +119,12 @@ pub struct Decision {
     pub why: Why,
     /// When it makes sense to come again.
     pub retry_after: Option<Duration>,
-    /// How suspicious it is: the risk of its source.
+    /// How suspicious it is: the risk of its source and what rules add.
     pub score: f64,
     /// What would have become of it, were that not in shadow mode.
     pub would: Option<(Verdict, Why)>,
+    /// Its quota.
+    pub quota: Option<QuotaState>,
 }
 
 impl Decision {
@@ -110,28 +151,45 @@ impl Decision {
     }
 
     /// Returns the headers that go with it, for proxies and for those who ask: `x-weir-*`, and, where
-    /// it is known, Retry-After (RFC 9110).
+    /// they are known, Retry-After (RFC 9110) and those of the quota.
     #[must_use]
     pub fn headers(&self) -> Vec<(&'static str, String)> {
         let mut headers = vec![
             ("x-weir-verdict", self.verdict.as_str().to_owned()),
-            ("x-weir-reason", self.why.as_str().to_owned()),
+            ("x-weir-reason", self.why.to_string()),
             ("x-weir-score", format!("{:.0}", self.score)),
         ];
         if let Some((verdict, why)) = &self.would {
-            headers.push(("x-weir-would", format!("{} {}", verdict.as_str(), why.as_str())));
+            headers.push(("x-weir-would", format!("{} {why}", verdict.as_str())));
         }
         if let Some(seconds) = self.retry_seconds() {
             headers.push(("retry-after", seconds.to_string()));
         }
+        headers.extend(self.quota_headers());
         headers
     }
 
+    /// Returns the headers of the quota that is closest to its end: RateLimit-Policy and RateLimit
+    /// (draft-ietf-httpapi-ratelimit-headers-10).
+    pub fn quota_headers(&self) -> impl Iterator<Item = (&'static str, String)> {
+        let headers = |QuotaState { name, limit, window, remaining, reset }: &QuotaState| {
+            [
+                ("ratelimit-policy", format!("\"{name}\";q={limit};w={window}")),
+                ("ratelimit", format!("\"{name}\";r={remaining};t={}", whole_seconds(*reset))),
+            ]
+        };
+        self.quota.as_ref().map(headers).into_iter().flatten()
+    }
+
     /// Returns in how many seconds it makes sense to come again, where it is refused and that is known.
-    /// Rounded up: a client that comes then is not too early.
     #[must_use]
     pub fn retry_seconds(&self) -> Option<u64> {
         let time = self.retry_after.filter(|_| self.verdict != Verdict::Allow)?;
-        Some((time.as_secs() + u64::from(time.subsec_nanos() > 0)).max(1))
+        Some(whole_seconds(time).max(1))
     }
+}
+
+/// Rounded up: a client that comes at that time is not too early.
+fn whole_seconds(time: Duration) -> u64 {
+    time.as_secs() + u64::from(time.subsec_nanos() > 0)
 }

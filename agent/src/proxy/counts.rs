@@ -15,6 +15,7 @@ pub struct Counts {
     pub registry: Registry,
     decisions: IntCounterVec,
     would: IntCounterVec,
+    rule_errors: IntCounterVec,
     seconds: HistogramVec,
     feedback: IntCounterVec,
 }
@@ -37,6 +38,13 @@ impl Counts {
             ),
             &["surface", "verdict", "reason"],
         )?;
+        let rule_errors = IntCounterVec::new(
+            Opts::new(
+                "weir_l7_rule_errors_total",
+                "Requests about which a condition could not be evaluated, so that its rule did not match.",
+            ),
+            &["rule"],
+        )?;
         let seconds = HistogramVec::new(
             HistogramOpts::new("weir_l7_decision_seconds", "From the question of a proxy to the decision.")
                 .buckets(BOUNDS.to_vec()),
@@ -49,8 +57,9 @@ impl Counts {
         registry.register(Box::new(feedback.clone()))?;
         registry.register(Box::new(decisions.clone()))?;
         registry.register(Box::new(would.clone()))?;
+        registry.register(Box::new(rule_errors.clone()))?;
         registry.register(Box::new(seconds.clone()))?;
-        Ok(Self { registry, decisions, would, seconds, feedback })
+        Ok(Self { registry, decisions, would, rule_errors, seconds, feedback })
     }
 
     /// Counts what became of a request; what we have refused ourselves is `ours`.
@@ -67,12 +76,17 @@ impl Counts {
         self.feedback.with_label_values(&[surface.as_str(), class]).inc();
     }
 
+    /// Counts a rule whose condition could not be evaluated.
+    pub fn rule_failed(&self, rule: &str) {
+        self.rule_errors.with_label_values(&[rule]).inc();
+    }
+
     /// Counts a decision.
     pub fn decided(&self, surface: Surface, decision: &Decision, took: Duration) {
-        let labels = [surface.as_str(), decision.verdict.as_str(), decision.why.as_str()];
+        let labels = [surface.as_str(), decision.verdict.as_str(), decision.why.kind()];
         self.decisions.with_label_values(&labels).inc();
         if let Some((verdict, why)) = &decision.would {
-            self.would.with_label_values(&[surface.as_str(), verdict.as_str(), why.as_str()]).inc();
+            self.would.with_label_values(&[surface.as_str(), verdict.as_str(), why.kind()]).inc();
         }
         self.seconds.with_label_values(&[surface.as_str()]).observe(took.as_secs_f64());
     }

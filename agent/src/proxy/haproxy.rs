@@ -122,7 +122,7 @@ impl Connection {
         let mut ack = Ack::new(stream_id, frame_id);
         for message in &messages {
             match message.name.as_str() {
-                "weir-check" => ack = check(message, judge, ack),
+                "weir-check" => ack = check(message, judge, ack).await,
                 "weir-feedback" => feedback(message, judge),
                 // Of another agent's configuration.
                 _ => {}
@@ -178,24 +178,28 @@ impl Connection {
     }
 }
 
-fn check(message: &Message, judge: &Judge, ack: Ack) -> Ack {
+async fn check(message: &Message, judge: &Judge, ack: Ack) -> Ack {
     let arguments = Arguments::of(message);
     let forwarded = arguments.forwarded();
     let Some(seen) = arguments.seen(&forwarded) else {
         // An error of whoever has configured HAProxy; it decides itself what follows from no verdict.
         return ack.set_var(VarScope::Transaction, "reason", "no argument `ip`");
     };
-    let decision = judge.decide(Surface::Haproxy, judge.client(&seen));
+    let question = judge.request(&seen, |name| arguments.header(name));
+    let decision = judge.decide(Surface::Haproxy, &question).await;
     let mut ack = ack
         .set_var(VarScope::Transaction, "verdict", decision.verdict.as_str())
-        .set_var(VarScope::Transaction, "reason", decision.why.as_str())
+        .set_var(VarScope::Transaction, "reason", decision.why.to_string().as_str())
         .set_var(VarScope::Transaction, "score", score(decision.score));
     if let Some(seconds) = decision.retry_seconds() {
         let seconds = u32::try_from(seconds).unwrap_or(u32::MAX);
         ack = ack.set_var(VarScope::Transaction, "retry_after", seconds);
     }
+    for (name, value) in decision.quota_headers() {
+        ack = ack.set_var(VarScope::Transaction, &name.replace('-', "_"), value.as_str());
+    }
     if let Some((verdict, why)) = decision.would {
-        let would = format!("{} {}", verdict.as_str(), why.as_str());
+        let would = format!("{} {why}", verdict.as_str());
         ack = ack.set_var(VarScope::Transaction, "would", would.as_str());
     }
     ack

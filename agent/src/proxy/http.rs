@@ -98,8 +98,16 @@ async fn auth(State(Desk { judge, .. }): State<Desk>, request: HttpRequest) -> R
         return (StatusCode::INTERNAL_SERVER_ERROR, error).into_response();
     };
     let forwarded: Vec<&str> = headers.get("x-forwarded-for").into_iter().collect();
-    let seen = Seen { peer: Some(peer), forwarded: &forwarded, ..Seen::default() };
-    answer(&judge.decide(Surface::Http, judge.client(&seen)), wishes.deny)
+    let seen = Seen {
+        peer: Some(peer),
+        forwarded: &forwarded,
+        method: headers.get("x-forwarded-method").unwrap_or_else(|| request.method().as_str()),
+        host: headers.get("x-forwarded-host").or_else(|| headers.get("host")).unwrap_or_default(),
+        path: headers.get("x-forwarded-uri").unwrap_or("/"),
+        ..Seen::default()
+    };
+    let question = judge.request(&seen, |name| headers.get(name));
+    answer(&judge.decide(Surface::Http, &question).await, wishes.deny)
 }
 
 fn peer(headers: &Headers<'_>, wishes: &Wishes<'_>) -> Option<IpAddr> {

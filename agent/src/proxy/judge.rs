@@ -2,28 +2,34 @@
 //! handle that is cheap to clone.
 
 use std::{
+    collections::BTreeMap,
     net::{IpAddr, Ipv4Addr},
     sync::Arc,
     time::{Instant, SystemTime},
 };
 
 use arc_swap::ArcSwap;
+use tokio::time::timeout;
 
-use super::{Surface, counts::Counts};
+use super::{
+    Surface,
+    counts::Counts,
+    quotas::{self, Quotas},
+};
 use crate::{
-    config::{
-        Config,
-        l7::{self, escalation::Mode},
-    },
+    config::{Config, l7},
     datapath::{memory::Mapped, onlooker::Onlooker},
     decision::{
-        self, Client, Decision, Policy, Sanctions, Source, Verdict, Why, client, risk::Thresholds,
-        source::Names,
+        self, Client, Decision, Policy, Request, Route, Sanctions, Source, Standing, Verdict, Why, client,
+        quota::Charged, route::undecided, source::Names,
     },
     escalate::{Cause, Ladder, Offence},
     record::seconds,
     rules::Bulletin,
 };
+
+/// Longest value of a header, host or path that is looked at, in bytes; what is longer is cut there.
+const VALUE_BYTES_MAX: usize = 4096;
 
 /// What a proxy says of a request, before it is known who the client is.
 #[derive(Clone, Copy, Debug, Default)]
@@ -34,6 +40,14 @@ pub struct Seen<'s> {
     pub client: Option<IpAddr>,
     /// Values of X-Forwarded-For, in the order of the message.
     pub forwarded: &'s [&'s str],
+    /// Method.
+    pub method: &'s str,
+    /// Host, with a port or without.
+    pub host: &'s str,
+    /// Path, with a query or without.
+    pub path: &'s str,
+    /// Fingerprint of the client's TLS.
+    pub tls: Option<&'s str>,
 }
 
 /// What became of a request, as a proxy tells it.
@@ -74,21 +88,33 @@ struct Inner {
 struct Settings {
     clients: l7::Clients,
     policy: Policy,
+    quotas: Quotas,
 }
 
 impl Settings {
-    fn new(config: &Config) -> Self {
-        let escalation = &config.l7.escalation;
-        let thresholds = Thresholds {
-            challenge_at: escalation.challenge_at,
-            throttle_at: escalation.throttle_at,
-            shadow: escalation.mode == Mode::Shadow,
+    fn new(config: &Config, quotas: Quotas) -> Self {
+        Self { clients: config.l7.clients.clone(), policy: Policy::new(config), quotas }
+    }
+}
+
+impl Settings {
+    /// Asks quotas, unless it is settled without, within the time that the route grants.
+    async fn conclude(&self, request: &Request, standing: Standing) -> Decision {
+        let route = Route::of(&self.policy.routes, request).filter(|_| !standing.settled);
+        let Some(route) = route.filter(|route| !route.charges.is_empty()) else {
+            return decision::conclude(&self.policy, standing, &[]);
         };
-        let policy = Policy {
-            shadow: config.enforce.is_shadow(),
-            thresholds: (escalation.mode != Mode::Off).then_some(thresholds),
-        };
-        Self { clients: config.l7.clients.clone(), policy }
+        if let Ok(Ok(charged)) = timeout(route.deadline, self.charge(route, request)).await {
+            return decision::conclude(&self.policy, standing, &charged);
+        }
+        let Decision { verdict, why, retry_after, .. } = undecided(route.open);
+        let decision = Decision { verdict, why, retry_after, ..standing.decision };
+        decision::conclude(&self.policy, Standing { decision, settled: true, ..standing }, &[])
+    }
+
+    async fn charge(&self, route: &Route, request: &Request) -> Result<Vec<Charged>, quotas::Away> {
+        let descriptors = route.descriptors(request);
+        self.quotas.charge(descriptors.iter().map(|(domain, descriptor)| (domain, descriptor)), 1).await
     }
 }
 
@@ -99,9 +125,10 @@ impl Judge {
     /// If two metrics have one name.
     pub fn new(config: &Config, world: World, ladder: Ladder) -> prometheus::Result<Self> {
         let counts = Counts::new()?;
+        let quotas = Quotas::new(&config.l7.quotas, &counts.registry)?;
         ladder.register(&counts.registry)?;
         Ok(Self(Arc::new(Inner {
-            settings: ArcSwap::from_pointee(Settings::new(config)),
+            settings: ArcSwap::from_pointee(Settings::new(config, quotas)),
             world: ArcSwap::from_pointee(world),
             sanctions: ArcSwap::default(),
             ladder,
@@ -111,7 +138,8 @@ impl Judge {
 
     /// Sets what is in force.
     pub fn set(&self, config: &Config, world: World) {
-        self.0.settings.store(Arc::new(Settings::new(config)));
+        let quotas = self.0.settings.load().quotas.with(&config.l7.quotas);
+        self.0.settings.store(Arc::new(Settings::new(config, quotas)));
         self.0.ladder.set(&config.l7.escalation);
         self.0.world.store(Arc::new(world));
     }
@@ -129,6 +157,26 @@ impl Judge {
     #[must_use]
     pub fn counts(&self) -> &Counts {
         &self.0.counts
+    }
+
+    /// Makes one spelling of what a proxy says. `header` finds the value of a header by its name in
+    /// lower case.
+    #[must_use]
+    pub fn request<'s>(&self, seen: &Seen<'s>, header: impl Fn(&str) -> Option<&'s str>) -> Request {
+        let settings = self.0.settings.load();
+        let l7::Clients { headers, consumer, .. } = &settings.clients;
+        let value = |name: &String| Some((name.clone(), cut(header(name)?)));
+        let path = seen.path.split(['?', '#']).next().unwrap_or_default();
+        Request {
+            client: self.client(seen),
+            peer: seen.peer.map(|peer| peer.to_canonical()),
+            method: cut(seen.method).to_ascii_uppercase(),
+            host: cut(without_port(seen.host)).to_ascii_lowercase(),
+            path: cut(path),
+            headers: headers.iter().filter_map(value).collect::<BTreeMap<_, _>>(),
+            consumer: consumer.as_deref().and_then(&header).map(cut),
+            tls: seen.tls.map(cut),
+        }
     }
 
     /// Finds out who has sent a request.
@@ -149,23 +197,36 @@ impl Judge {
         Client { direct: found.direct && !client::is_trusted(trusted, found.address), ..found }
     }
 
-    /// Decides about a request of a client.
-    #[must_use]
-    pub fn decide(&self, surface: Surface, client: Client) -> Decision {
+    /// Decides about a request, and charges its quotas.
+    pub async fn decide(&self, surface: Surface, request: &Request) -> Decision {
         let started = Instant::now();
-        let source = self.source(client.address);
-        let decision = decision::decide(&self.0.settings.load().policy, &source);
+        let settings = self.0.settings.load_full();
+        let source = self.source(request.client.address);
+        let standing = decision::before_quotas(&settings.policy, request, &source);
+        standing.failed.iter().for_each(|rule| self.0.counts.rule_failed(rule));
+        let decision = settings.conclude(request, standing).await;
         // Envoy does not say here whether the client is direct; its log does.
         if decision.verdict != Verdict::Allow && surface != Surface::Grpc {
-            match decision.why {
-                Why::Risk => self.0.ladder.note(Offence { client, cause: Cause::Refused }),
-                // Who does not stop is banned anew as soon as that is over.
-                Why::Banned => self.0.ladder.note(Offence { client, cause: Cause::Banned }),
-                Why::Clean | Why::Allowed | Why::Listed | Why::OverLimit => {}
-            }
+            self.note(request.client, &settings.policy, &decision.why);
         }
         self.0.counts.decided(surface, &decision, started.elapsed());
         decision
+    }
+
+    /// Takes note of what has been refused.
+    fn note(&self, client: Client, policy: &Policy, why: &Why) {
+        let cause = match why {
+            Why::Risk => Cause::Refused,
+            // Who does not stop is banned anew as soon as that is over.
+            Why::Banned => Cause::Banned,
+            Why::Quota(_) => Cause::Quota,
+            Why::Rule(name) => {
+                let weight = policy.rules.iter().find(|rule| rule.name == *name).map(|rule| rule.score);
+                Cause::Rule { name: Arc::clone(name), weight: weight.unwrap_or_default() }
+            }
+            Why::Clean | Why::Allowed | Why::Listed | Why::OverLimit | Why::Undecided => return,
+        };
+        self.0.ladder.note(Offence { client, cause });
     }
 
     /// Returns what is known of a source.
@@ -189,3 +250,19 @@ impl Judge {
         }
     }
 }
+
+/// Cuts a value at the end of a character.
+fn cut(value: &str) -> String {
+    value.get(..value.floor_char_boundary(VALUE_BYTES_MAX)).unwrap_or_default().to_owned()
+}
+
+/// Returns a host without its port (RFC 9110, section 7.2).
+fn without_port(host: &str) -> &str {
+    match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) && !name.ends_with(':') => name,
+        Some(_) | None => host,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -12,6 +12,10 @@ mod http;
 mod haproxy;
 /// Garbage, silence and crowds on the sockets.
 mod hostile;
+/// `weir l7 test`.
+mod rules;
+/// Quotas that gateways share.
+mod quota;
 /// From packets over a limit to bans.
 mod ladder;
 /// Bans that gateways share.

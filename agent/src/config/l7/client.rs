@@ -3,20 +3,47 @@ use serde::Deserialize;
 
 use crate::config::{raw::Text, validate::check::Check};
 
-/// Who the client is.
+/// Headers that may be named.
+const HEADERS_MAX: usize = 32;
+
+/// Who the client is, and what is told of a request.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Clients {
     /// Proxies and balancers whose word about the client is believed. They are never banned for what
     /// their clients do.
     pub trusted: Vec<IpNet>,
+    /// Headers that rules look at, in lower case.
+    pub headers: Vec<String>,
+    /// The header that says who a request is charged to, in lower case.
+    pub consumer: Option<String>,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Raw {
     trusted_proxies: Vec<Text>,
+    headers: Vec<Text>,
+    consumer_header: Option<Text>,
 }
 
 pub(super) fn validate(check: &mut Check, raw: &Raw) -> Clients {
-    Clients { trusted: check.prefixes("l7.clients.trusted_proxies", &raw.trusted_proxies) }
+    if let Some(text) = raw.headers.get(HEADERS_MAX) {
+        check.problem(text.referenced, "l7.clients.headers", format!("more than {HEADERS_MAX}"));
+    }
+    let trusted = check.prefixes("l7.clients.trusted_proxies", &raw.trusted_proxies);
+    let names = raw.headers.iter().enumerate();
+    let headers = names.map(|(i, text)| header(check, &format!("l7.clients.headers[{i}]"), text)).collect();
+    let consumer = raw.consumer_header.as_ref().map(|text| header(check, "l7.clients.consumer_header", text));
+    Clients { trusted, headers, consumer }
+}
+
+/// The name of a header (RFC 9110, section 5.1), in the spelling in which names are compared.
+pub(super) fn header(check: &mut Check, field: &str, text: &Text) -> String {
+    let name = text.value.to_ascii_lowercase();
+    let token = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
+    if name.is_empty() || !name.chars().all(token) {
+        let message = format!("`{}` is no name of a header: letters, digits and -", text.value);
+        check.problem(text.referenced, field, message);
+    }
+    name
 }

@@ -1,8 +1,8 @@
-use std::{collections::HashSet, path::PathBuf};
+use std::collections::HashSet;
 
 use serde::Deserialize;
-use serde_saphyr::Location;
 
+use super::redis::{self, Server};
 use crate::config::{raw::Text, validate::check::Check};
 
 /// What keys begin with, if nothing else is said.
@@ -11,17 +11,12 @@ const PREFIX: &str = "weir:fleet:";
 const STREAM: &str = "bans";
 /// Keys are not longer, in bytes.
 const KEY_MAX: usize = 64;
-const FORM: &str = "write one like redis://10.0.0.1:6379/0, or the path of a socket";
 
 /// Other gateways, and the Redis or Valkey through which they share bans.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Fleet {
-    /// Where the Redis is.
-    pub url: String,
-    /// The user; nothing: Redis' default one.
-    pub user: Option<String>,
-    /// The file with the password.
-    pub password: Option<PathBuf>,
+    /// The Redis.
+    pub redis: Server,
     /// What this gateway is called. No other has the same name.
     pub name: String,
     /// What its keys begin with.
@@ -43,10 +38,12 @@ pub(super) struct Raw {
 
 pub(super) fn validate(check: &mut Check, raw: &Raw) -> Fleet {
     let file = raw.password_file.as_ref();
-    if let Some(text) = file.filter(|text| !text.value.starts_with('/')) {
-        let message = format!("`{}` is not absolute; write the whole path", text.value);
-        check.problem(text.referenced, "l7.fleet.password_file", message);
-    }
+    let redis = redis::validate(
+        check,
+        ("l7.fleet.redis", &raw.redis),
+        raw.user.as_ref(),
+        ("l7.fleet.password_file", file),
+    );
     let mut key = |field: &str, text: Option<&Text>, default: &str| {
         let Some(text) = text else { return default.to_owned() };
         let valid = |c: char| c.is_ascii_alphanumeric() || ":-_.{}".contains(c);
@@ -60,40 +57,11 @@ pub(super) fn validate(check: &mut Check, raw: &Raw) -> Fleet {
     let prefix = key("l7.fleet.prefix", raw.prefix.as_ref(), PREFIX);
     let stream = key("l7.fleet.stream", raw.stream.as_ref(), STREAM);
     Fleet {
-        url: url(check, &raw.redis),
-        user: raw.user.as_ref().map(|text| text.value.clone()),
-        password: file.map(|text| text.value.clone().into()),
+        redis,
         name: check.name("l7.fleet.name", &raw.name, &mut HashSet::new()),
         prefix,
         stream,
     }
-}
-
-/// A URL as the client of Redis reads it.
-fn url(check: &mut Check, text: &Text) -> String {
-    let field = "l7.fleet.redis";
-    let value = text.value.strip_prefix("unix:").unwrap_or(&text.value);
-    if value.starts_with('/') {
-        return format!("redis+unix://{value}");
-    }
-    match url::Url::parse(value) {
-        Ok(url) if url.password().is_some() => {
-            // Without its place: the line would be shown with the password in it.
-            let line = text.referenced.line();
-            let message =
-                format!("line {line} has a password, which others may read; put it into password_file");
-            check.problem(Location::UNKNOWN, field, message);
-        }
-        Ok(url) if matches!(url.scheme(), "redis" | "valkey") && url.has_host() => {}
-        Ok(url) if matches!(url.scheme(), "rediss" | "valkeys") => {
-            let message = format!("`{value}`: TLS is not spoken; use a tunnel on this host, and its address");
-            check.problem(text.referenced, field, message);
-        }
-        Ok(_) | Err(_) => {
-            check.problem(text.referenced, field, format!("`{value}` is no URL of a Redis; {FORM}"));
-        }
-    }
-    value.to_owned()
 }
 
 #[cfg(test)]
@@ -112,10 +80,10 @@ mod tests {
     #[test]
     fn a_url_or_the_path_of_a_socket() {
         let fleet = parse("{redis: /run/redis.sock, name: gw-1}").unwrap();
-        assert_eq!((fleet.url.as_str(), fleet.name.as_str()), ("redis+unix:///run/redis.sock", "gw-1"));
+        assert_eq!((fleet.redis.url.as_str(), fleet.name.as_str()), ("redis+unix:///run/redis.sock", "gw-1"));
         assert_eq!((fleet.prefix.as_str(), fleet.stream.as_str()), (PREFIX, STREAM));
         let fleet = parse("{redis: 'redis://10.0.0.1/2', name: a, stream: eu, password_file: /p}").unwrap();
-        assert_eq!((fleet.url.as_str(), fleet.stream.as_str()), ("redis://10.0.0.1/2", "eu"));
+        assert_eq!((fleet.redis.url.as_str(), fleet.stream.as_str()), ("redis://10.0.0.1/2", "eu"));
     }
 
     #[test]

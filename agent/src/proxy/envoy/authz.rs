@@ -19,7 +19,7 @@ use tonic::{Code, Request, Response, Status, async_trait};
 
 use super::ip;
 use crate::{
-    decision::{Client, Decision, Verdict},
+    decision::{Decision, Verdict},
     proxy::{
         Surface,
         judge::{Judge, Seen},
@@ -55,9 +55,17 @@ impl Authorization for Authz {
         // It is taken for the peer: where it is a trusted hop the header is walked; where it is the
         // client already, the walk ends at once. Whether it is direct cannot be told from here, so
         // bans in the kernel follow from access logs, which have both addresses.
-        let seen = Seen { peer: Some(address), forwarded: &forwarded, ..Seen::default() };
-        let client = Client { direct: false, ..self.judge.client(&seen) };
-        let decision = self.judge.decide(Surface::Grpc, client);
+        let seen = Seen {
+            peer: Some(address),
+            forwarded: &forwarded,
+            method: &http.method,
+            host: &http.host,
+            path: &http.path,
+            ..Seen::default()
+        };
+        let mut question = self.judge.request(&seen, find);
+        question.client.direct = false;
+        let decision = self.judge.decide(Surface::Grpc, &question).await;
         Ok(Response::new(answer(&decision)))
     }
 }
@@ -98,7 +106,7 @@ fn metadata(decision: &Decision) -> Struct {
     let text = |text: &str| Value { kind: Some(Kind::StringValue(text.to_owned())) };
     let fields = [
         ("verdict", text(decision.verdict.as_str())),
-        ("reason", text(decision.why.as_str())),
+        ("reason", text(&decision.why.to_string())),
         ("score", Value { kind: Some(Kind::NumberValue(decision.score)) }),
     ];
     Struct {

@@ -28,7 +28,7 @@ impl Cursor {
     /// Reads it. A file that is not there or not good is none: then all bans are read anew.
     pub(super) fn load(state: &Path, settings: &Fleet) -> Self {
         let path = state.join(FILE);
-        let stream = format!("{} {}{}", settings.url, settings.prefix, settings.stream);
+        let stream = format!("{} {}{}", settings.redis.url, settings.prefix, settings.stream);
         let saved = fs::read(&path).ok().and_then(|text| serde_json::from_slice::<Saved>(&text).ok());
         let saved = saved.filter(|saved| saved.stream == stream);
         Self { path, saved: saved.unwrap_or(Saved { stream, place: None }) }
@@ -58,14 +58,13 @@ impl Cursor {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::l7::Server;
 
     #[test]
     fn it_is_that_of_one_stream_and_survives() {
         let directory = tempfile::tempdir().unwrap();
         let fleet = Fleet {
-            url: "redis://h".to_owned(),
-            user: None,
-            password: None,
+            redis: Server { url: "redis://h".to_owned(), user: None, password: None },
             name: "a".to_owned(),
             prefix: "p:".to_owned(),
             stream: "s".to_owned(),

@@ -5,21 +5,23 @@ use std::{
 
 use ipnet::IpNet;
 use redis::{
-    AsyncConnectionConfig, Client, FromRedisValue, IntoConnectionInfo as _, Pipeline, RedisError, Value,
+    FromRedisValue, Pipeline, RedisError, Value,
     aio::MultiplexedConnection,
     cmd,
     streams::{StreamId, StreamRangeReply, StreamReadReply},
 };
-use tokio::{task::block_in_place, time::timeout};
+use tokio::time::timeout;
 
 use super::{
     entry::{Ban, Word, field, held},
     ledger::Move,
 };
-use crate::{api::Problem, config::l7::Fleet, feed::source::http::secret};
+use crate::{
+    api::Problem,
+    config::l7::Fleet,
+    proxy::redis::{Unreachable, connect},
+};
 
-/// How long a connection may take, with everything that belongs to it.
-const CONNECT_MAX: Duration = Duration::from_secs(2);
 /// How long an answer may take, and longer than that where it waits for news.
 const ANSWER_MAX: Duration = Duration::from_secs(2);
 /// How long Redis waits for news before it says that there are none.
@@ -40,8 +42,8 @@ pub(super) enum Fault {
     Redis(#[from] RedisError),
     #[error("no answer in time")]
     Late,
-    #[error("the secret in l7.fleet.password_file {0}")]
-    Secret(String),
+    #[error(transparent)]
+    Unreachable(#[from] Unreachable),
     #[error("the stream carries {0} at a time, more than can be put in force")]
     Crowded(usize),
     /// The agent itself has no time; what was heard is heard again.
@@ -74,30 +76,9 @@ pub(super) type Heard = (String, BTreeMap<String, String>);
 impl Link {
     /// Connects.
     pub(super) async fn connect(settings: &Fleet) -> Result<Self, Fault> {
-        let mut info = settings.url.as_str().into_connection_info()?;
-        let mut about = info.redis_settings().clone();
-        if let Some(user) = &settings.user {
-            about = about.set_username(user);
-        }
-        if let Some(file) = &settings.password {
-            // Anew at each attempt: passwords change.
-            let (password, exposed) = block_in_place(|| secret::line(file)).map_err(Fault::Secret)?;
-            if exposed {
-                tracing::warn!(file = %file.display(), "others may read this secret; chmod 640 it");
-            }
-            about = about.set_password(password);
-        }
-        info = info.set_redis_settings(about);
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(CONNECT_MAX))
-            .set_response_timeout(Some(BLOCK + ANSWER_MAX));
-        let client = Client::open(info)?;
-        let connecting = client.get_multiplexed_async_connection_with_config(&config);
-        let connection = timeout(CONNECT_MAX, connecting).await.map_err(|_| Fault::Late)??;
+        let connection = connect(&settings.redis, BLOCK + ANSWER_MAX).await?;
         let key = |name: &str| format!("{}{}{name}", settings.prefix, settings.stream);
-        let mut link = Self { connection, stream: key(""), now: key(":now"), gateways: key(":gateways") };
-        link.ask::<String>(&cmd("PING")).await?;
-        Ok(link)
+        Ok(Self { connection, stream: key(""), now: key(":now"), gateways: key(":gateways") })
     }
 
     /// Returns what comes behind a place in the stream, for which it may wait a while.

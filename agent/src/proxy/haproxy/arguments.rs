@@ -6,7 +6,8 @@ use crate::{decision::client, proxy::judge::Seen};
 
 /// The arguments of a message, by name: `ip` (who has connected, in HAProxy `src`), `peer` (`fc_src`,
 /// where `src` is what PROXY or a header says), `xff` (once for each line of the header, in their order,
-/// or all in one), `status`, `verdict`.
+/// or all in one), `method`, `host`, `path`, `tls`, `status`, `verdict`. Any other is a header,
+/// `user-agent` for example; `_` stands for `-`.
 pub(super) struct Arguments<'m>(&'m Message);
 
 impl<'m> Arguments<'m> {
@@ -21,6 +22,18 @@ impl<'m> Arguments<'m> {
     /// Returns the lines of X-Forwarded-For. One that is not there is sent all the same, without a value.
     pub(super) fn forwarded(&self) -> Vec<&'m str> {
         self.0.args.iter().filter(|(name, _)| name == "xff").filter_map(|(_, data)| text(data)).collect()
+    }
+
+    /// Returns the header of a name in lower case.
+    pub(super) fn header(&self, wanted: &str) -> Option<&'m str> {
+        let same = |name: &str| {
+            name.len() == wanted.len()
+                && name
+                    .bytes()
+                    .zip(wanted.bytes())
+                    .all(|(one, other)| one.eq_ignore_ascii_case(&other) || one == b'_' && other == b'-')
+        };
+        text(&self.0.args.iter().find(|(name, _)| same(name))?.1)
     }
 
     fn address(&self, name: &str) -> Option<IpAddr> {
@@ -56,7 +69,15 @@ impl<'m> Arguments<'m> {
             Some(peer) if peer != ip => (Some(peer), Some(ip)),
             Some(_) | None => (Some(ip), None),
         };
-        Some(Seen { peer, client, forwarded })
+        Some(Seen {
+            peer,
+            client,
+            forwarded,
+            method: self.text("method").unwrap_or("GET"),
+            host: self.text("host").unwrap_or_default(),
+            path: self.text("path").unwrap_or("/"),
+            tls: self.text("tls"),
+        })
     }
 }
 
@@ -94,12 +115,17 @@ mod tests {
         let message = message(&[
             ("ip", TypedData::IPv4([203, 0, 113, 9].into())),
             ("peer", string("10.0.0.1")),
+            ("user_agent", string("curl")),
             ("status", TypedData::Int32(401)),
+            ("host", TypedData::Null),
         ]);
         let arguments = Arguments::of(&message);
         let seen = arguments.seen(&[]).unwrap();
         assert_eq!(seen.peer.unwrap().to_string(), "10.0.0.1");
         assert_eq!(seen.client.unwrap().to_string(), "203.0.113.9");
+        assert_eq!((seen.method, seen.host), ("GET", ""));
+        assert_eq!(arguments.header("user-agent"), Some("curl"));
+        assert_eq!(arguments.header("accept"), None);
         assert_eq!(arguments.status(), Some(401));
     }
 

@@ -81,7 +81,7 @@ impl Line {
     }
 
     pub(super) fn seen<'l>(&self, forwarded: &'l [&'l str]) -> Seen<'l> {
-        Seen { peer: self.peer(), client: self.client(), forwarded }
+        Seen { peer: self.peer(), client: self.client(), forwarded, ..Seen::default() }
     }
 
     fn peer(&self) -> Option<IpAddr> {
