@@ -11,10 +11,13 @@ pub mod request;
 pub mod source;
 /// Rules that proxies hold and the kernel does not.
 pub mod sanction;
+/// Counters that proxies ask for by descriptors.
+pub mod quota;
 /// What becomes of it.
 pub mod verdict;
 
 pub use client::Client;
+pub use quota::{Descriptor, QuotaAnswer};
 pub use request::Request;
 pub use sanction::Sanctions;
 pub use source::Source;

@@ -10,6 +10,8 @@ pub mod judge;
 pub mod counts;
 /// Sockets of both kinds.
 pub mod listener;
+/// Envoy.
+mod envoy;
 
 use std::io;
 
@@ -70,6 +72,9 @@ impl Sockets {
                 bound.push((surface, Bound::new(endpoint).map_err(named)?));
             }
         }
+        if !bound.is_empty() {
+            listener::allow_many()?;
+        }
         Ok(Self { bound })
     }
 
@@ -89,7 +94,8 @@ impl Sockets {
                 let mut stopped = stopped;
                 let served = match surface {
                     // Surfaces to come: until then nobody is answered.
-                    Surface::Grpc | Surface::Http | Surface::Haproxy | Surface::Lapi => {
+                    Surface::Grpc => envoy::serve(listener, judge, stopped).await,
+                    Surface::Http | Surface::Haproxy | Surface::Lapi => {
                         let _kept = (listener, judge);
                         _ = stopped.changed().await;
                         Ok::<(), io::Error>(())

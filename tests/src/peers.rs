@@ -9,6 +9,8 @@ mod crowdsec;
 mod medallion;
 /// A BGP speaker.
 mod exabgp;
+/// Proxies, as the documentation has them.
+mod proxy;
 
 use std::{
     env,
@@ -24,7 +26,12 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
-pub use self::{crowdsec::Crowdsec, exabgp::Exabgp, medallion::Medallion};
+pub use self::{
+    crowdsec::Crowdsec,
+    exabgp::Exabgp,
+    medallion::Medallion,
+    proxy::{Kind, Proxy},
+};
 use crate::{namespace::Namespace, patience, process::Process};
 
 /// Names the directory with the peers, if it is not `peers` in the target directory.
@@ -68,7 +75,6 @@ fn from_python(name: &str) -> Option<PathBuf> {
 }
 
 /// Returns a program that a package of PyPI keeps among its own files, such as `envoy/_bin/envoy`.
-#[expect(dead_code, reason = "proxies follow")]
 fn from_site(path: &str) -> Option<PathBuf> {
     let libraries = directory()?.join("python/lib").read_dir().ok()?.flatten();
     let programs = libraries.map(|library| library.path().join("site-packages").join(path));

@@ -149,6 +149,14 @@ impl Server {
     /// # Errors
     /// If there is no port.
     pub fn start_at(namespace: Option<&Namespace>, address: IpAddr) -> Result<Self> {
+        Self::start_on(namespace, SocketAddr::new(address, 0), |stream| Ok(Box::new(stream)))
+    }
+
+    /// Starts a server at an address and a port of a namespace; nothing: of where the test runs.
+    ///
+    /// # Errors
+    /// If somebody has the port.
+    pub fn start_at_port(namespace: Option<&Namespace>, address: SocketAddr) -> Result<Self> {
         Self::start_on(namespace, address, |stream| Ok(Box::new(stream)))
     }
 
@@ -160,15 +168,15 @@ impl Server {
         namespace: Option<&Namespace>,
         wrap: impl Fn(TcpStream) -> io::Result<Box<dyn Stream>> + Send + Sync + 'static,
     ) -> Result<Self> {
-        Self::start_on(namespace, Ipv4Addr::LOCALHOST.into(), wrap)
+        Self::start_on(namespace, SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 0), wrap)
     }
 
     fn start_on(
         namespace: Option<&Namespace>,
-        address: IpAddr,
+        address: SocketAddr,
         wrap: impl Fn(TcpStream) -> io::Result<Box<dyn Stream>> + Send + Sync + 'static,
     ) -> Result<Self> {
-        let bind = || TcpListener::bind((address, 0)).with_context(|| format!("listen at {address}"));
+        let bind = || TcpListener::bind(address).with_context(|| format!("listen at {address}"));
         let listener = namespace.map_or_else(bind, |namespace| namespace.run(bind))?;
         listener.set_nonblocking(true).context("listen without waiting")?;
         let address = listener.local_addr().context("learn the port")?;

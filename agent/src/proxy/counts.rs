@@ -16,6 +16,7 @@ pub struct Counts {
     decisions: IntCounterVec,
     would: IntCounterVec,
     seconds: HistogramVec,
+    feedback: IntCounterVec,
 }
 
 impl Counts {
@@ -41,10 +42,29 @@ impl Counts {
                 .buckets(BOUNDS.to_vec()),
             &["surface"],
         )?;
+        let feedback = IntCounterVec::new(
+            Opts::new("weir_l7_feedback_total", "Requests of which a proxy has told what became of them."),
+            &["surface", "status"],
+        )?;
+        registry.register(Box::new(feedback.clone()))?;
         registry.register(Box::new(decisions.clone()))?;
         registry.register(Box::new(would.clone()))?;
         registry.register(Box::new(seconds.clone()))?;
-        Ok(Self { registry, decisions, would, seconds })
+        Ok(Self { registry, decisions, would, seconds, feedback })
+    }
+
+    /// Counts what became of a request; what we have refused ourselves is `ours`.
+    pub fn told(&self, surface: Surface, status: u16, ours: bool) {
+        let class = match status {
+            _ if ours => "ours",
+            100..=199 => "1xx",
+            200..=299 => "2xx",
+            300..=399 => "3xx",
+            400..=499 => "4xx",
+            500..=599 => "5xx",
+            _ => "none",
+        };
+        self.feedback.with_label_values(&[surface.as_str(), class]).inc();
     }
 
     /// Counts a decision.

