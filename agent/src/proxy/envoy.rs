@@ -44,6 +44,9 @@ const PATIENCE: Duration = Duration::from_millis(100);
 /// How often it is asked whether the other end is still there, and how long that answer may take.
 const PING: Duration = Duration::from_secs(20);
 const PONG: Duration = Duration::from_secs(10);
+/// How old a connection becomes: then Envoy is told to open another, and what is open goes on. So an end
+/// that answers our pings and asks nothing does not keep its place for ever.
+const AGE: Duration = Duration::from_mins(10);
 /// How long connections may take to end.
 const GRACE: Duration = Duration::from_secs(2);
 
@@ -60,6 +63,7 @@ pub(super) async fn serve(listener: Listener, judge: Judge, stopped: watch::Rece
         .http2_max_header_list_size(HEADER_LIST_BYTES)
         .http2_keepalive_interval(Some(PING))
         .http2_keepalive_timeout(Some(PONG))
+        .max_connection_age(AGE)
         .add_service(authz.max_decoding_message_size(MESSAGE_BYTES))
         .add_service(limits.max_decoding_message_size(MESSAGE_BYTES))
         .add_service(logs.max_decoding_message_size(MESSAGE_BYTES))

@@ -9,6 +9,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
+use ipnet::IpNet;
 
 use super::{Surface, counts::Counts};
 use crate::{
@@ -151,20 +152,7 @@ impl Judge {
     /// Finds out who has sent a request.
     #[must_use]
     pub fn client(&self, seen: &Seen<'_>) -> Client {
-        let settings = self.0.settings.load();
-        let trusted = &settings.clients.trusted;
-        let unknown = IpAddr::from([0, 0, 0, 0]);
-        let found = match (seen.peer, seen.client) {
-            (Some(peer), None) => client::find(trusted, peer, seen.forwarded.iter().copied()),
-            (peer, Some(client)) => {
-                // Where that is a trusted hop, the proxy has stopped too early.
-                let found = client::find(trusted, client, seen.forwarded.iter().copied());
-                Client { direct: peer.map(|peer| peer.to_canonical()) == Some(found.address), ..found }
-            }
-            (None, None) => Client { address: unknown, direct: false },
-        };
-        // A hop is never the one to be punished.
-        Client { direct: found.direct && !client::is_trusted(trusted, found.address), ..found }
+        who(&self.0.settings.load().clients.trusted, seen)
     }
 
     /// Decides about a request.
@@ -204,6 +192,22 @@ impl Judge {
     }
 }
 
+/// Finds out who has sent a request, and whether its packets come from there.
+fn who(trusted: &[IpNet], seen: &Seen<'_>) -> Client {
+    let forwarded = || seen.forwarded.iter().copied();
+    let found = match (seen.peer, seen.client) {
+        (Some(peer), None) => client::find(trusted, peer, forwarded()),
+        (peer, Some(client)) => {
+            // Where that is a trusted hop, the proxy has stopped too early.
+            let found = client::find(trusted, client, forwarded());
+            Client { direct: peer.map(|peer| peer.to_canonical()) == Some(found.address), ..found }
+        }
+        (None, None) => Client { address: IpAddr::from([0, 0, 0, 0]), direct: false },
+    };
+    // A hop is never the one to be punished.
+    Client { direct: found.direct && !client::is_trusted(trusted, found.address), ..found }
+}
+
 /// Cuts a value at the end of a character.
 fn cut(value: &str) -> String {
     value.get(..value.floor_char_boundary(VALUE_BYTES_MAX)).unwrap_or_default().to_owned()
@@ -220,6 +224,38 @@ fn without_port(host: &str) -> &str {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_who_sends_the_packets_is_direct() {
+        let trusted: Vec<IpNet> = vec!["10.0.0.0/8".parse().unwrap()];
+        for (peer, client, forwarded, address, direct) in [
+            // The proxy says both.
+            ("198.51.100.7", "198.51.100.7", "198.51.100.7", "198.51.100.7", true),
+            ("::ffff:198.51.100.7", "198.51.100.7", "", "198.51.100.7", true),
+            ("198.51.100.7", "203.0.113.1", "203.0.113.1", "203.0.113.1", false),
+            ("10.0.0.1", "10.0.0.1", "203.0.113.1, 10.0.0.1", "203.0.113.1", false),
+            ("10.0.0.1", "10.0.0.1", "", "10.0.0.1", false),
+            // It does not say who is connected: it may be anybody, whatever X-Forwarded-For says.
+            ("", "198.51.100.7", "", "198.51.100.7", false),
+            ("", "198.51.100.7", "198.51.100.7", "198.51.100.7", false),
+            ("", "10.0.0.1", "203.0.113.1, 10.0.0.1", "203.0.113.1", false),
+            // It does not say who the client is.
+            ("198.51.100.7", "", "203.0.113.1", "198.51.100.7", true),
+            ("10.0.0.1", "", "203.0.113.1", "203.0.113.1", false),
+            // It says nothing.
+            ("", "", "203.0.113.1", "0.0.0.0", false),
+        ] {
+            let forwarded = [forwarded];
+            let seen = Seen {
+                peer: client::parse(peer),
+                client: client::parse(client),
+                forwarded: &forwarded,
+                ..Seen::default()
+            };
+            let want = Client { address: address.parse().unwrap(), direct };
+            assert_eq!(who(&trusted, &seen), want, "{seen:?}");
+        }
+    }
 
     #[test]
     fn a_host_has_no_port() {
