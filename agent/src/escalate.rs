@@ -192,13 +192,6 @@ impl Ladder {
         if settings.mode == Mode::Off { 0.0 } else { self.0.book.risk(&settings, address, self.now()) }
     }
 
-    /// Returns true for a source that is refused for what it has done.
-    #[must_use]
-    pub fn refuses(&self, address: IpAddr) -> bool {
-        let settings = self.0.settings.load();
-        settings.mode == Mode::Enforce && self.risk(address) >= settings.challenge_at
-    }
-
     /// Takes note of an offence.
     pub fn note(&self, Offence { client, cause }: Offence) {
         let settings = self.0.settings.load();

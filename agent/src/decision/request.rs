@@ -20,6 +20,8 @@ pub struct Request {
     pub headers: BTreeMap<String, String>,
     /// Who the request is charged to, where the configuration says how to tell.
     pub consumer: Option<String>,
+    /// Name that the proxy gives the route, where it does.
+    pub route: Option<String>,
     /// Fingerprint of the client's TLS (JA3 or JA4), where the proxy gives one.
     pub tls: Option<String>,
 }
@@ -36,6 +38,7 @@ impl Request {
             path: "/".to_owned(),
             headers: BTreeMap::new(),
             consumer: None,
+            route: None,
             tls: None,
         }
     }

@@ -1,95 +1,86 @@
-//! Envoy: `ext_authz` v3 asks, the access-log service v3 tells, both over gRPC.
+//! Envoy: three services of its API v3 on one socket, over gRPC.
+//!
+//! Each connection, stream and message is bounded, and each end that is silent for too long loses its
+//! place; what Envoy does then is up to its configuration, see `docs/l7/envoy.md`.
 
-/// `envoy.service.auth.v3.Authorization`.
+/// Whether a request may pass: `envoy.service.auth.v3`.
 mod authz;
-/// `envoy.service.accesslog.v3.AccessLogService`.
+/// Whether a counter is used up: `envoy.service.ratelimit.v3`.
+mod limits;
+/// What became of requests: `envoy.service.accesslog.v3`.
 mod logs;
+/// Connections that end when they are silent.
+mod connection;
 
-use std::{io, net::IpAddr};
+use std::{io, net::IpAddr, time::Duration};
 
 use envoy_types::pb::envoy::{
     config::core::v3::{Address, address},
     service::{
         accesslog::v3::access_log_service_server::AccessLogServiceServer,
         auth::v3::authorization_server::AuthorizationServer,
+        ratelimit::v3::rate_limit_service_server::RateLimitServiceServer,
     },
 };
-use tokio::{
-    sync::{mpsc, watch},
-    time::Duration,
-};
-use tonic::{
-    codegen::tokio_stream::wrappers::ReceiverStream,
-    transport::{Server, server::Connected},
-};
+use tokio::{sync::watch, time::sleep};
+use tonic::transport::Server;
 
-use super::{
-    judge::Judge,
-    listener::{Listener, Stream},
-};
+use super::{judge::Judge, listener::Listener};
 use crate::decision::client;
+use authz::Authz;
+use connection::Incoming;
+use limits::Limits;
+use logs::Logs;
 
-/// Requests that one connection may have open.
-const STREAMS_MAX: u32 = 1024;
-/// Headers of a call, and a message: what Envoy sends of a request is bounded by its own limits, which
-/// are 60 KB of headers by default.
-const HEADER_BYTES_MAX: u32 = 16 << 10;
-const CHECK_BYTES_MAX: usize = 256 << 10;
-const LOG_BYTES_MAX: usize = 1 << 20;
-/// A connection that does not answer a ping within the second time after the first is closed.
-const PING_EVERY: Duration = Duration::from_secs(30);
-const PING_PATIENCE: Duration = Duration::from_secs(10);
-/// How long a connection may take until it speaks HTTP/2.
-const FIRST_PATIENCE: Duration = Duration::from_secs(5);
+/// Questions of one connection that wait at a time. Envoy opens another connection for more.
+const STREAMS: u32 = 256;
+/// Largest list of headers of a gRPC call, in bytes. Those of the request itself are in the message.
+const HEADER_LIST_BYTES: u32 = 16 << 10;
+/// Largest message, in bytes: Envoy takes requests with 60 KiB of headers unless told otherwise, and
+/// flushes a buffer of access logs of 16 KiB.
+const MESSAGE_BYTES: usize = 256 << 10;
+/// How long an answer may take. Envoy waits for 200 ms unless told otherwise, and for 20 ms for limits.
+const PATIENCE: Duration = Duration::from_millis(100);
+/// How often it is asked whether the other end is still there, and how long that answer may take.
+const PING: Duration = Duration::from_secs(20);
+const PONG: Duration = Duration::from_secs(10);
+/// How old a connection becomes: then Envoy is told to open another, and what is open goes on. So an end
+/// that answers our pings and asks nothing does not keep its place for ever.
+const AGE: Duration = Duration::from_mins(10);
+/// How long connections may take to end.
+const GRACE: Duration = Duration::from_secs(2);
 
-impl Connected for Stream {
-    type ConnectInfo = ();
-
-    fn connect_info(&self) {}
-}
-
-/// Serves Envoy until `stopped` changes.
-pub(super) async fn serve(
-    listener: Listener,
-    judge: Judge,
-    mut stopped: watch::Receiver<()>,
-) -> io::Result<()> {
-    let (sender, incoming) = mpsc::channel(1);
-    let mut stop_accepting = stopped.clone();
-    let accepting = tokio::spawn(async move {
-        loop {
-            let stream = tokio::select! {
-                stream = listener.accept() => stream,
-                _ = stop_accepting.changed() => return,
-            };
-            let sender = sender.clone();
-            // Whoever connects and says nothing waits here, not in front of the others.
-            tokio::spawn(async move {
-                if tokio::time::timeout(FIRST_PATIENCE, stream.readable()).await.is_ok() {
-                    _ = sender.send(Ok::<_, io::Error>(stream)).await;
-                }
-            });
-        }
-    });
-    let authz =
-        AuthorizationServer::new(authz::Authz::new(judge.clone())).max_decoding_message_size(CHECK_BYTES_MAX);
-    let logs = AccessLogServiceServer::new(logs::Logs::new(judge)).max_decoding_message_size(LOG_BYTES_MAX);
+/// Serves a socket until `stopped` changes.
+///
+/// # Errors
+/// What the server says.
+pub(super) async fn serve(listener: Listener, judge: Judge, stopped: watch::Receiver<()>) -> io::Result<()> {
+    let authz = AuthorizationServer::new(Authz::new(judge.clone()));
+    let limits = RateLimitServiceServer::new(Limits::new(judge.clone()));
+    let logs = AccessLogServiceServer::new(Logs::new(judge, stopped.clone()));
     let served = Server::builder()
-        .max_concurrent_streams(STREAMS_MAX)
-        .http2_max_header_list_size(HEADER_BYTES_MAX)
-        .http2_keepalive_interval(Some(PING_EVERY))
-        .http2_keepalive_timeout(Some(PING_PATIENCE))
-        .add_service(authz)
-        .add_service(logs)
-        .serve_with_incoming_shutdown(ReceiverStream::new(incoming), async move {
-            _ = stopped.changed().await;
-        })
-        .await;
-    accepting.abort();
-    served.map_err(io::Error::other)
+        .max_concurrent_streams(STREAMS)
+        .http2_max_header_list_size(HEADER_LIST_BYTES)
+        .http2_keepalive_interval(Some(PING))
+        .http2_keepalive_timeout(Some(PONG))
+        .max_connection_age(AGE)
+        .add_service(authz.max_decoding_message_size(MESSAGE_BYTES))
+        .add_service(limits.max_decoding_message_size(MESSAGE_BYTES))
+        .add_service(logs.max_decoding_message_size(MESSAGE_BYTES))
+        .serve_with_incoming_shutdown(Incoming::new(listener), end(stopped.clone(), Duration::ZERO));
+    tokio::select! {
+        served = served => served.map_err(io::Error::other),
+        // Some end does not let go.
+        () = end(stopped, GRACE) => Ok(()),
+    }
 }
 
-/// Returns the IP address of an address; a pipe has none.
+async fn end(mut stopped: watch::Receiver<()>, after: Duration) {
+    _ = stopped.changed().await;
+    sleep(after).await;
+}
+
+/// Reads an address; a path is none.
 fn ip(address: Option<&Address>) -> Option<IpAddr> {
     match address?.address.as_ref()? {
         address::Address::SocketAddress(socket) => client::parse(&socket.address),

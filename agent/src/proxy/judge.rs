@@ -9,6 +9,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
+use ipnet::IpNet;
 use tokio::time::timeout;
 
 use super::{
@@ -21,7 +22,7 @@ use crate::{
     datapath::{memory::Mapped, onlooker::Onlooker},
     decision::{
         self, Client, Decision, Policy, Request, Route, Sanctions, Source, Standing, Verdict, Why, client,
-        quota::Charged, route::undecided, source::Names,
+        quota::{Charged, Descriptor}, route::undecided, source::Names,
     },
     escalate::{Cause, Ladder, Offence},
     record::seconds,
@@ -46,6 +47,8 @@ pub struct Seen<'s> {
     pub host: &'s str,
     /// Path, with a query or without.
     pub path: &'s str,
+    /// Name that the proxy gives the route.
+    pub route: Option<&'s str>,
     /// Fingerprint of the client's TLS.
     pub tls: Option<&'s str>,
 }
@@ -174,6 +177,7 @@ impl Judge {
             host: cut(without_port(seen.host)).to_ascii_lowercase(),
             path: cut(path),
             headers: headers.iter().filter_map(value).collect::<BTreeMap<_, _>>(),
+            route: seen.route.map(cut),
             consumer: consumer.as_deref().and_then(&header).map(cut),
             tls: seen.tls.map(cut),
         }
@@ -182,19 +186,7 @@ impl Judge {
     /// Finds out who has sent a request.
     #[must_use]
     pub fn client(&self, seen: &Seen<'_>) -> Client {
-        let settings = self.0.settings.load();
-        let trusted = &settings.clients.trusted;
-        let found = match (seen.peer, seen.client) {
-            (Some(peer), None) => client::find(trusted, peer, seen.forwarded.iter().copied()),
-            // It may be a hop itself: a balancer speaks PROXY and has a CDN in front of it.
-            (peer, Some(client)) => {
-                let Client { address, .. } = client::find(trusted, client, seen.forwarded.iter().copied());
-                Client { address, direct: peer.map(|peer| peer.to_canonical()) == Some(address) }
-            }
-            (None, None) => Client { address: Ipv4Addr::UNSPECIFIED.into(), direct: false },
-        };
-        // A hop is never the one to be punished.
-        Client { direct: found.direct && !client::is_trusted(trusted, found.address), ..found }
+        who(&self.0.settings.load().clients.trusted, seen)
     }
 
     /// Decides about a request, and charges its quotas.
@@ -205,8 +197,7 @@ impl Judge {
         let standing = decision::before_quotas(&settings.policy, request, &source);
         standing.failed.iter().for_each(|rule| self.0.counts.rule_failed(rule));
         let decision = settings.conclude(request, standing).await;
-        // Envoy does not say here whether the client is direct; its log does.
-        if decision.verdict != Verdict::Allow && surface != Surface::Grpc {
+        if decision.verdict != Verdict::Allow {
             self.note(request.client, &settings.policy, &decision.why);
         }
         self.0.counts.decided(surface, &decision, started.elapsed());
@@ -239,16 +230,44 @@ impl Judge {
         Source { risk: self.0.ladder.risk(address), ..source }
     }
 
+    /// Asks what quotas of a domain say of descriptors, one answer for each, and charges them, unless
+    /// one of them refuses. Descriptors that do not say what they are charged are charged `hits`; there
+    /// 0 is 1, as in Envoy's service, whereas 0 in a descriptor only looks. Where that cannot be told
+    /// no limit holds.
+    pub async fn quota(&self, domain: &str, descriptors: &[Descriptor], hits: u32) -> Vec<Charged> {
+        let settings = self.0.settings.load_full();
+        let asked = descriptors.iter().map(|descriptor| (domain, descriptor));
+        let Ok(mut charged) = settings.quotas.charge(asked, hits.max(1)).await else {
+            return vec![Charged::default(); descriptors.len()];
+        };
+        charged.iter_mut().for_each(|charged| charged.answer.shadow |= settings.policy.shadow);
+        charged
+    }
+
     /// Takes note of what became of a request.
-    pub fn feedback(&self, surface: Surface, feedback: Feedback) {
-        let Feedback { client, status, ours } = feedback;
+    pub fn feedback(&self, surface: Surface, Feedback { client, status, ours }: Feedback) {
         self.0.counts.told(surface, status, ours);
+        // What we have refused was noted then.
         if !ours {
             self.0.ladder.note(Offence { client, cause: Cause::Status(status) });
-        } else if surface == Surface::Grpc && self.0.ladder.refuses(client.address) {
-            self.0.ladder.note(Offence { client, cause: Cause::Refused });
         }
     }
+}
+
+/// Finds out who has sent a request, and whether its packets come from there.
+fn who(trusted: &[IpNet], seen: &Seen<'_>) -> Client {
+    let forwarded = seen.forwarded.iter().copied();
+    let found = match (seen.peer, seen.client) {
+        (Some(peer), None) => client::find(trusted, peer, forwarded),
+        // It may be a hop itself: a balancer speaks PROXY and has a CDN in front of it.
+        (peer, Some(client)) => {
+            let Client { address, .. } = client::find(trusted, client, forwarded);
+            Client { address, direct: peer.map(|peer| peer.to_canonical()) == Some(address) }
+        }
+        (None, None) => Client { address: Ipv4Addr::UNSPECIFIED.into(), direct: false },
+    };
+    // A hop is never the one to be punished.
+    Client { direct: found.direct && !client::is_trusted(trusted, found.address), ..found }
 }
 
 /// Cuts a value at the end of a character.

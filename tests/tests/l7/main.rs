@@ -12,6 +12,10 @@ mod http;
 mod haproxy;
 /// Garbage, silence and crowds on the sockets.
 mod hostile;
+/// Envoy, and what it says.
+mod envoy;
+/// The socket for Envoy.
+mod grpc;
 /// `weir l7 test`.
 mod rules;
 /// Quotas that gateways share.

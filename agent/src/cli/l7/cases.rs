@@ -65,6 +65,7 @@ struct RawRequest {
     #[serde(default)]
     headers: BTreeMap<String, String>,
     consumer: Option<String>,
+    route: Option<String>,
     tls: Option<String>,
 }
 
@@ -135,7 +136,7 @@ pub(super) fn parse(path: &Path, text: &str) -> Result<Vec<Case>, CasesError> {
 
 impl Case {
     pub(super) fn request(&self) -> Request {
-        let RawRequest { client, direct, method, host, path, headers, consumer, tls } = &self.request;
+        let RawRequest { client, direct, method, host, path, headers, consumer, route, tls } = &self.request;
         let lower = |(name, value): (&String, &String)| (name.to_ascii_lowercase(), value.clone());
         let request = Request::of(Client { address: client.to_canonical(), direct: *direct });
         Request {
@@ -144,6 +145,7 @@ impl Case {
             path: path.clone().unwrap_or(request.path),
             headers: headers.iter().map(lower).collect(),
             consumer: consumer.clone(),
+            route: route.clone(),
             tls: tls.clone(),
             ..request
         }

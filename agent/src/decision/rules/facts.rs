@@ -16,8 +16,8 @@ use crate::decision::{
 };
 
 /// Fields of `request`.
-pub(super) const REQUEST: [&str; 8] =
-    ["method", "host", "path", "headers", "consumer", "tls", "client", "direct"];
+pub(super) const REQUEST: [&str; 9] =
+    ["method", "host", "path", "headers", "consumer", "route", "tls", "client", "direct"];
 /// Fields of `source`.
 pub(super) const SOURCE: [&str; 7] = ["listed", "lists", "banned", "used", "over", "soft", "risk"];
 
@@ -76,6 +76,7 @@ fn request_field<'v>(request: &'v Request, name: &str) -> Result<Box<dyn Val + '
         "path" => text(&request.path),
         "headers" => Box::new(Fields::Headers(&request.headers)),
         "consumer" => text(request.consumer.as_deref().unwrap_or_default()),
+        "route" => text(request.route.as_deref().unwrap_or_default()),
         "tls" => text(request.tls.as_deref().unwrap_or_default()),
         "client" => Box::new(CelString::from(request.client.address.to_string())),
         "direct" => Box::new(CelBool::from(request.client.direct)),

@@ -120,6 +120,38 @@ async fn what_is_owed_outlives_a_reload() {
 }
 
 #[test]
+fn only_who_sends_the_packets_is_direct() {
+    let trusted: Vec<IpNet> = vec!["10.0.0.0/8".parse().unwrap()];
+    for (peer, client, forwarded, address, direct) in [
+        // The proxy says both.
+        ("198.51.100.7", "198.51.100.7", "198.51.100.7", "198.51.100.7", true),
+        ("::ffff:198.51.100.7", "198.51.100.7", "", "198.51.100.7", true),
+        ("198.51.100.7", "203.0.113.1", "203.0.113.1", "203.0.113.1", false),
+        ("10.0.0.1", "10.0.0.1", "203.0.113.1, 10.0.0.1", "203.0.113.1", false),
+        ("10.0.0.1", "10.0.0.1", "", "10.0.0.1", false),
+        // It does not say who is connected: it may be anybody, whatever X-Forwarded-For says.
+        ("", "198.51.100.7", "", "198.51.100.7", false),
+        ("", "198.51.100.7", "198.51.100.7", "198.51.100.7", false),
+        ("", "10.0.0.1", "203.0.113.1, 10.0.0.1", "203.0.113.1", false),
+        // It does not say who the client is.
+        ("198.51.100.7", "", "203.0.113.1", "198.51.100.7", true),
+        ("10.0.0.1", "", "203.0.113.1", "203.0.113.1", false),
+        // It says nothing.
+        ("", "", "203.0.113.1", "0.0.0.0", false),
+    ] {
+        let forwarded = [forwarded];
+        let seen = Seen {
+            peer: client::parse(peer),
+            client: client::parse(client),
+            forwarded: &forwarded,
+            ..Seen::default()
+        };
+        let want = Client { address: address.parse().unwrap(), direct };
+        assert_eq!(who(&trusted, &seen), want, "{seen:?}");
+    }
+}
+
+#[test]
 fn a_host_has_no_port() {
     for (host, name) in [
         ("api.example.org", "api.example.org"),
