@@ -52,7 +52,7 @@ use crate::{
         generations::{InForce, Way},
         limits::LimitNumbers,
     },
-    proxy::{Sockets, judge::Judge},
+    proxy::{Sockets, judge::Judge, lapi::Lapi, push},
     record::Record,
     rules::{Bulletin, Rules},
     telemetry::metrics::{Metrics, View},
@@ -175,8 +175,11 @@ impl App {
                 tracing::error!(%error, "the control socket ended");
             }
         });
-        sockets.serve(&judge, &mut tasks, &stopped).map_err(AppError::Proxy)?;
         let bulletin = app.bulletin.clone();
+        let l7 = &app.config.l7;
+        let lapi = Lapi::new(&l7.bouncers, &bulletin, &judge).map_err(AppError::Metrics)?;
+        sockets.serve(&judge, &lapi, &mut tasks, &stopped).map_err(AppError::Proxy)?;
+        push::spawn(&l7.push, &bulletin, &judge, &mut tasks, &stopped).map_err(AppError::Metrics)?;
         let mut stop_following = stopped.clone();
         tasks.spawn(async move {
             tokio::select! {

@@ -10,6 +10,12 @@ pub mod judge;
 pub mod counts;
 /// Sockets of both kinds.
 pub mod listener;
+/// What others are given of the rules in force.
+pub mod share;
+/// The local API of `CrowdSec`.
+pub mod lapi;
+/// Proxies that decide by themselves, and others who are told of bans.
+pub mod push;
 
 use std::io;
 
@@ -17,6 +23,7 @@ use tokio::{sync::watch, task::JoinSet};
 
 use crate::config::l7;
 use judge::Judge;
+use lapi::Lapi;
 use listener::Bound;
 
 /// The sockets of all surfaces, bound before anything runs.
@@ -80,19 +87,25 @@ impl Sockets {
     pub fn serve(
         self,
         judge: &Judge,
+        lapi: &Lapi,
         tasks: &mut JoinSet<()>,
         stopped: &watch::Receiver<()>,
     ) -> io::Result<()> {
         for (surface, bound) in self.bound {
             let (listener, judge, stopped) = (bound.listen()?, judge.clone(), stopped.clone());
+            let lapi = lapi.clone();
             tasks.spawn(async move {
-                let mut stopped = stopped;
                 let served = match surface {
                     // Surfaces to come: until then nobody is answered.
-                    Surface::Grpc | Surface::Http | Surface::Haproxy | Surface::Lapi => {
+                    Surface::Grpc | Surface::Http | Surface::Haproxy => {
                         let _kept = (listener, judge);
+                        let mut stopped = stopped;
                         _ = stopped.changed().await;
                         Ok::<(), io::Error>(())
+                    }
+                    Surface::Lapi => {
+                        lapi.serve(listener, stopped).await;
+                        Ok(())
                     }
                 };
                 if let Err(error) = served {

@@ -11,6 +11,8 @@ pub mod rules;
 pub mod quotas;
 /// Offences, and what they lead to.
 pub mod escalation;
+/// Who may ask at the local API.
+pub mod bouncers;
 /// What is written for proxies that decide by themselves.
 pub mod push;
 /// Other gateways, and what is shared with them.
@@ -21,6 +23,7 @@ pub mod notify;
 use serde::Deserialize;
 
 use super::validate::check::Check;
+pub use bouncers::Bouncer;
 pub use client::Clients;
 pub use escalation::Escalation;
 pub use fleet::Fleet;
@@ -43,6 +46,8 @@ pub struct L7 {
     pub quotas: Quotas,
     /// Offences, and what they lead to.
     pub escalation: Escalation,
+    /// Who may ask at the local API.
+    pub bouncers: Vec<Bouncer>,
     /// What is written for proxies.
     pub push: Push,
     /// Other gateways.
@@ -60,6 +65,7 @@ pub(super) struct Raw {
     routes: Vec<rules::RawRoute>,
     quotas: quotas::Raw,
     escalation: escalation::Raw,
+    bouncers: Vec<bouncers::Raw>,
     push: push::Raw,
     fleet: fleet::Raw,
     notify: notify::Raw,
@@ -72,6 +78,7 @@ pub(super) fn validate(check: &mut Check, raw: Raw) -> L7 {
         rules: rules::validate(check, raw.rules, raw.routes),
         quotas: quotas::validate(check, raw.quotas),
         escalation: escalation::validate(check, raw.escalation),
+        bouncers: bouncers::validate(check, &raw.bouncers),
         push: push::validate(check, raw.push),
         fleet: fleet::validate(check, raw.fleet),
         notify: notify::validate(check, raw.notify),

@@ -118,6 +118,12 @@ impl Judge {
         }
     }
 
+    /// Returns true where the whole policy is in shadow mode: nothing is to be dropped.
+    #[must_use]
+    pub fn is_shadow(&self) -> bool {
+        self.0.settings.load().policy.shadow
+    }
+
     /// Returns what is counted.
     #[must_use]
     pub fn counts(&self) -> &Counts {

@@ -6,7 +6,7 @@ mod fault;
 /// How long an answer is good for.
 mod fresh;
 /// What proves who asks.
-mod secret;
+pub(crate) mod secret;
 /// Which addresses are asked.
 mod target;
 /// Keys, certificates and connections.

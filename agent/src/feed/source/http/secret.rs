@@ -66,19 +66,26 @@ impl Secret {
     }
 
     fn read(&self, path: &Path) -> Result<String, FetchError> {
-        let (secret, mode) =
-            read(path).map_err(|error| unusable(path, format!("cannot be read: {error}")))?;
-        if mode & 0o777 & !MODE_MAX != 0 && !self.warned.swap(true, Ordering::Relaxed) {
-            tracing::warn!(file = %path.display(), mode = format!("{:o}", mode & 0o777),
-                "others may read this secret; chmod 640 it");
+        let (secret, exposed) = line(path).map_err(|why| unusable(path, why))?;
+        if exposed && !self.warned.swap(true, Ordering::Relaxed) {
+            tracing::warn!(file = %path.display(), "others may read this secret; chmod 640 it");
         }
-        let line = secret.strip_suffix('\n').unwrap_or(&secret);
-        let secret = line.strip_suffix('\r').unwrap_or(line);
-        if secret.is_empty() {
-            return Err(unusable(path, "is empty"));
-        }
-        Ok(secret.to_owned())
+        Ok(secret)
     }
+}
+
+/// Reads a secret, the one line of its file. Returns it, and whether others may read it.
+///
+/// # Errors
+/// Why it cannot be used.
+pub(crate) fn line(path: &Path) -> Result<(String, bool), String> {
+    let (secret, mode) = read(path).map_err(|error| format!("cannot be read: {error}"))?;
+    let line = secret.strip_suffix('\n').unwrap_or(&secret);
+    let line = line.strip_suffix('\r').unwrap_or(line);
+    if line.is_empty() {
+        return Err("is empty".to_owned());
+    }
+    Ok((line.to_owned(), mode & 0o777 & !MODE_MAX != 0))
 }
 
 fn read(path: &Path) -> io::Result<(String, u32)> {
