@@ -9,6 +9,8 @@ mod crowdsec;
 mod medallion;
 /// A BGP speaker.
 mod exabgp;
+/// A program that a test configures itself.
+mod program;
 
 use std::{
     env,
@@ -24,7 +26,7 @@ use std::{
 
 use anyhow::{Context as _, Result, bail};
 
-pub use self::{crowdsec::Crowdsec, exabgp::Exabgp, medallion::Medallion};
+pub use self::{crowdsec::Crowdsec, exabgp::Exabgp, medallion::Medallion, program::Program};
 use crate::{namespace::Namespace, patience, process::Process};
 
 /// Names the directory with the peers, if it is not `peers` in the target directory.
@@ -50,8 +52,9 @@ fn directory() -> Option<PathBuf> {
 
 /// Returns a program from a package of Debian, of the machine or unpacked.
 fn from_debian(name: &str) -> Option<PathBuf> {
-    let unpacked = directory()?.join("debian/usr/bin").join(name);
-    unpacked.is_file().then_some(unpacked).or_else(|| in_path(name))
+    let debian = directory()?.join("debian/usr");
+    let unpacked = ["bin", "sbin"].map(|folder| debian.join(folder).join(name));
+    unpacked.into_iter().find(|path| path.is_file()).or_else(|| in_path(name))
 }
 
 /// Returns a program from a package of PyPI.
