@@ -35,22 +35,22 @@ fn files_follow_the_bans() {
     assert_eq!(read(&list), "");
     stand.set(
         r#"{"prefix": "198.51.100.0/30", "action": "ban"}, {"prefix": "198.51.100.2/32", "action": "allow"},
-           {"prefix": "2001:db8::/48", "action": "ban", "seconds": 3600},
+           {"prefix": "2001:db8:7::/48", "action": "ban", "seconds": 3600},
            {"prefix": "203.0.113.7/32", "action": "ban", "shadow": true},
            {"prefix": "203.0.113.8/32", "action": "throttle"}"#,
     );
-    wait_until("bans are listed", || read(&list) == "198.51.100.0/31\n198.51.100.3/32\n2001:db8::/48\n");
+    wait_until("bans are listed", || read(&list) == "198.51.100.0/31\n198.51.100.3/32\n2001:db8:7::/48\n");
     let want = json!({"ip_tags": [{"ip_tag_name": "weir-ban", "ip_list": [
         {"address_prefix": "198.51.100.0", "prefix_len": 31}, {"address_prefix": "198.51.100.3", "prefix_len": 32},
-        {"address_prefix": "2001:db8::", "prefix_len": 48}]}]});
+        {"address_prefix": "2001:db8:7::", "prefix_len": 48}]}]});
     wait_until("Envoy has them", || {
         serde_json::from_str::<Value>(&read(&tags)).is_ok_and(|tags| tags == want)
     });
     assert!((stand.metric("weir_l7_push_entries", &[("target", "list")]) - 3.0).abs() < 0.1);
     stand.lift("198.51.100.0/30");
-    wait_until("what is lifted is not", || read(&list) == "2001:db8::/48\n");
+    wait_until("what is lifted is not", || read(&list) == "2001:db8:7::/48\n");
     fs::remove_file(&list).unwrap();
-    wait_until("what is lost is written again", || read(&list) == "2001:db8::/48\n");
+    wait_until("what is lost is written again", || read(&list) == "2001:db8:7::/48\n");
     // In shadow mode nobody is dropped.
     let config = fs::read_to_string(stand.path("weir.yaml")).unwrap();
     stand.agent.configure(&config.replace("enforce: enforce", "enforce: shadow")).unwrap();
@@ -127,7 +127,7 @@ fn haproxy_swaps_its_map() {
     assert_eq!((status(&stand, "44.0.0.2"), status(&stand, "44.0.0.3")), (429, 200));
     // While maps are swapped, somebody who is banned stays so.
     for n in 0..5 {
-        stand.ban(&format!("192.0.2.{n}/32"), 3600);
+        stand.ban(&format!("198.18.0.{n}/32"), 3600);
         (0..40).for_each(|_| assert_eq!(status(&stand, "198.51.100.7"), 429));
     }
     stand.lift("198.51.100.0/24");

@@ -34,8 +34,9 @@ pub(super) async fn put(haproxy: &Haproxy, bans: &[IpNet]) -> Result<(), String>
     let mut line = String::with_capacity(LINE_BYTES_MAX);
     let mut bans = bans.iter().peekable();
     while let Some(ban) = bans.next() {
-        // Into a text: this cannot fail.
-        _ = write!(line, "add map @{version} {map} {ban} 1;");
+        // Between commands only: after a semicolon a command is expected. Into a text this cannot fail.
+        let separator = if line.is_empty() { "" } else { ";" };
+        _ = write!(line, "{separator}add map @{version} {map} {ban} 1");
         let longest = "add map @ ;".len() + 10 + map.len() + 50;
         if bans.peek().is_none() || line.len() + longest > LINE_BYTES_MAX {
             silent(&ask(socket, &line).await?)?;
