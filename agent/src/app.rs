@@ -305,6 +305,10 @@ impl App {
         if config.listen != self.config.listen || config.tables != self.config.tables {
             tracing::warn!("listen and tables take effect at the next start");
         }
+        let (l7, l7_before) = (&config.l7, &self.config.l7);
+        if l7.listen != l7_before.listen || l7.bouncers != l7_before.bouncers || l7.push != l7_before.push {
+            tracing::warn!("l7.listen, l7.bouncers and l7.push take effect at the next start");
+        }
         let runtime = runtime::Handle::current();
         let prepared = runtime.block_on(self.engine.prepare(&config.feeds, &self.feeds));
         let (old_config, old_feeds) =
