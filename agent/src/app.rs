@@ -54,7 +54,7 @@ use crate::{
         generations::{InForce, Way},
         limits::LimitNumbers,
     },
-    proxy::{Sockets, judge::Judge},
+    proxy::{Sockets, judge::Judge, lapi::Lapi},
     record::Record,
     rules::{Bulletin, Rules},
     telemetry::metrics::{Metrics, View},
@@ -195,9 +195,10 @@ impl App {
                 tracing::error!(%error, "the control socket ended");
             }
         });
-        sockets.serve(&judge, &mut tasks, &stopped);
-        app.pass_on(&desk_of_ladder, &judge.counts().registry, &mut tasks, &stopped)?;
         let bulletin = app.bulletin.clone();
+        let lapi = Lapi::new(&app.config.l7.bouncers, &bulletin, &judge).map_err(AppError::Metrics)?;
+        sockets.serve(&judge, &lapi, &mut tasks, &stopped);
+        app.pass_on(&desk_of_ladder, &judge, &mut tasks, &stopped)?;
         let (escalating, mut stop_both) = (escalate::run(ladder, due, desk_of_ladder), stopped.clone());
         tasks.spawn(async move {
             tokio::select! {
@@ -329,12 +330,10 @@ impl App {
                 return;
             }
         };
-        let at_start = |config: &Config| {
-            let Config { listen, tables, l7, .. } = config;
-            (listen.clone(), tables.clone(), l7.listen.clone(), l7.fleet.clone(), l7.notify.clone())
-        };
-        if at_start(&config) != at_start(&self.config) {
-            tracing::warn!("listen, tables and l7.listen, fleet and notify take effect at the next start");
+        if config.at_start() != self.config.at_start() {
+            tracing::warn!(
+                "listen, tables and l7.listen, bouncers, push, fleet and notify take effect at a start"
+            );
         }
         let runtime = runtime::Handle::current();
         let prepared = runtime.block_on(self.engine.prepare(&config.feeds, &self.feeds));

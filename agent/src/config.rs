@@ -228,6 +228,13 @@ pub struct Tables {
 }
 
 impl Config {
+    /// Returns what takes effect at a start only, to be compared.
+    #[must_use]
+    pub fn at_start(&self) -> impl PartialEq {
+        let Self { listen, tables, l7, .. } = self;
+        (listen, tables, &l7.listen, &l7.bouncers, &l7.push, &l7.fleet, &l7.notify)
+    }
+
     /// Reads and validates a configuration file.
     ///
     /// # Errors

@@ -20,6 +20,12 @@ mod haproxy;
 mod envoy;
 /// Access logs of proxies.
 mod logs;
+/// What others are given of the rules in force.
+pub mod share;
+/// The local API of `CrowdSec`.
+pub mod lapi;
+/// Proxies that decide by themselves, and others who are told of bans.
+pub mod push;
 /// Connections to a Redis.
 mod redis;
 /// Bans that gateways share.
@@ -31,6 +37,7 @@ use tokio::{sync::watch, task::JoinSet};
 
 use crate::config::l7;
 use judge::Judge;
+use lapi::Lapi;
 use listener::Bound;
 
 /// The sockets of all surfaces, bound before anything runs.
@@ -42,6 +49,7 @@ enum Socket {
     Grpc(Bound),
     Http(Bound),
     Haproxy(Bound),
+    Lapi(Bound),
     Logs(logs::Bound),
 }
 
@@ -77,20 +85,21 @@ impl Sockets {
     /// # Errors
     /// What the system says of the first that cannot be bound, with its name.
     pub fn bind(listen: &l7::Listen) -> io::Result<Self> {
-        let l7::Listen { grpc, http, haproxy, logs } = listen;
+        let l7::Listen { grpc, http, haproxy, lapi, logs } = listen;
         let sockets = bind_all(grpc, |endpoint| Bound::new(endpoint).map(Socket::Grpc))
             .chain(bind_all(http, |endpoint| Bound::new(endpoint).map(Socket::Http)))
             .chain(bind_all(haproxy, |endpoint| Bound::new(endpoint).map(Socket::Haproxy)))
+            .chain(bind_all(lapi, |endpoint| Bound::new(endpoint).map(Socket::Lapi)))
             .chain(bind_all(logs, |endpoint| logs::Bound::new(endpoint).map(Socket::Logs)));
         sockets.collect::<Result<_, _>>().map(Self)
     }
 
     /// Serves every surface until `stopped` changes.
-    pub fn serve(self, judge: &Judge, tasks: &mut JoinSet<()>, stopped: &watch::Receiver<()>) {
+    pub fn serve(self, judge: &Judge, lapi: &Lapi, tasks: &mut JoinSet<()>, stopped: &watch::Receiver<()>) {
         for socket in self.0 {
-            let (judge, stopped) = (judge.clone(), stopped.clone());
+            let (judge, lapi, stopped) = (judge.clone(), lapi.clone(), stopped.clone());
             tasks.spawn(async move {
-                if let Err(error) = serve(socket, judge, stopped).await {
+                if let Err(error) = serve(socket, judge, lapi, stopped).await {
                     tracing::error!(%error, "a socket for proxies is no longer served");
                 }
             });
@@ -107,7 +116,7 @@ fn bind_all(
     })
 }
 
-async fn serve(socket: Socket, judge: Judge, stopped: watch::Receiver<()>) -> io::Result<()> {
+async fn serve(socket: Socket, judge: Judge, lapi: Lapi, stopped: watch::Receiver<()>) -> io::Result<()> {
     match socket {
         Socket::Grpc(bound) => envoy::serve(bound.listen()?, judge, stopped).await,
         Socket::Http(bound) => {
@@ -116,6 +125,10 @@ async fn serve(socket: Socket, judge: Judge, stopped: watch::Receiver<()>) -> io
         }
         Socket::Haproxy(bound) => {
             haproxy::serve(bound.listen()?, judge, stopped).await;
+            Ok(())
+        }
+        Socket::Lapi(bound) => {
+            lapi.serve(bound.listen()?, stopped).await;
             Ok(())
         }
         Socket::Logs(bound) => logs::serve(bound, judge, stopped).await,

@@ -2,7 +2,6 @@
 
 use std::sync::{Arc, atomic::Ordering::Relaxed};
 
-use prometheus::Registry;
 use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 use weir_common::event::Event;
 
@@ -11,7 +10,7 @@ use crate::{
     api::Desk,
     escalate::Ladder,
     notify,
-    proxy::fleet,
+    proxy::{fleet, judge::Judge, push},
     telemetry::{
         self,
         metrics::Metrics,
@@ -57,15 +56,16 @@ impl App {
         Ok(tasks)
     }
 
-    /// Starts what passes on bans to other gateways, and news to whoever is to be told.
+    /// Starts what passes on bans to proxies and other gateways, and news to whoever is to be told.
     pub(super) fn pass_on(
         &self,
         desk: &Desk,
-        registry: &Registry,
+        judge: &Judge,
         tasks: &mut JoinSet<()>,
         stopped: &watch::Receiver<()>,
     ) -> Result<(), AppError> {
-        let l7 = &self.config.l7;
+        let (l7, registry) = (&self.config.l7, &judge.counts().registry);
+        push::spawn(&l7.push, &self.bulletin, judge, tasks, stopped).map_err(AppError::Metrics)?;
         self.notifier.register(registry).map_err(AppError::Metrics)?;
         notify::spawn(&l7.notify, &self.notifier, &self.bulletin, tasks, stopped);
         if let Some(settings) = &l7.fleet {

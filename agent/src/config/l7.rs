@@ -15,6 +15,10 @@ pub mod quotas;
 pub mod escalation;
 /// A Redis, and how to get at it.
 pub mod redis;
+/// Who may ask at the local API.
+pub mod bouncers;
+/// What is written for proxies that decide by themselves.
+pub mod push;
 /// Other gateways, and what is shared with them.
 pub mod fleet;
 /// Who is told of what happens.
@@ -26,11 +30,13 @@ use serde::Deserialize;
 
 use super::validate::check::Check;
 use crate::decision::{Route, Rule};
+pub use bouncers::Bouncer;
 pub use client::Clients;
 pub use escalation::Escalation;
 pub use fleet::Fleet;
 pub use listen::{Endpoint, Listen};
 pub use notify::Notify;
+pub use push::Push;
 pub use quotas::{Quotas, Redis};
 pub use redis::Server;
 
@@ -49,6 +55,10 @@ pub struct L7 {
     pub quotas: Quotas,
     /// Offences, and what they lead to.
     pub escalation: Escalation,
+    /// Who may ask at the local API.
+    pub bouncers: Vec<Bouncer>,
+    /// What is written for proxies.
+    pub push: Push,
     /// Other gateways; nothing: there are none.
     pub fleet: Option<Fleet>,
     /// Who is told.
@@ -64,6 +74,8 @@ pub(super) struct Raw {
     routes: Vec<routes::Raw>,
     quotas: quotas::Raw,
     escalation: escalation::Raw,
+    bouncers: Vec<bouncers::Raw>,
+    push: push::Raw,
     fleet: Option<fleet::Raw>,
     notify: notify::Raw,
 }
@@ -87,6 +99,8 @@ pub(super) fn validate(check: &mut Check, raw: Raw) -> L7 {
         routes: routes.into(),
         quotas,
         escalation: escalation::validate(check, raw.escalation),
+        bouncers: bouncers::validate(check, &raw.bouncers),
+        push: push::validate(check, raw.push),
         fleet: raw.fleet.map(|raw| fleet::validate(check, &raw)),
         notify: notify::validate(check, &raw.notify),
     }

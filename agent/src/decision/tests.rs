@@ -1,7 +1,12 @@
 use std::time::Duration;
 
 use super::*;
-use crate::decision::{quota::QuotaAnswer, rules::Condition, source::{Ban, Pressure}, verdict::QuotaState};
+use crate::decision::{
+    quota::QuotaAnswer,
+    rules::Condition,
+    source::{Ban, Pressure},
+    verdict::QuotaState,
+};
 
 fn policy(rules: &[(&str, &str, Option<Verdict>)]) -> Policy {
     let rule = |(name, when, then): &(&str, &str, Option<Verdict>)| Rule {

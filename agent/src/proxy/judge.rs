@@ -22,7 +22,9 @@ use crate::{
     datapath::{memory::Mapped, onlooker::Onlooker},
     decision::{
         self, Client, Decision, Policy, Request, Route, Sanctions, Source, Standing, Verdict, Why, client,
-        quota::{Charged, Descriptor}, route::undecided, source::Names,
+        quota::{Charged, Descriptor},
+        route::undecided,
+        source::Names,
     },
     escalate::{Cause, Ladder, Offence},
     record::seconds,
@@ -156,6 +158,12 @@ impl Judge {
         }
     }
 
+    /// Returns true where the whole policy is in shadow mode: nothing is to be dropped.
+    #[must_use]
+    pub fn is_shadow(&self) -> bool {
+        self.0.settings.load().policy.shadow
+    }
+
     /// Returns what is counted.
     #[must_use]
     pub fn counts(&self) -> &Counts {
@@ -240,7 +248,9 @@ impl Judge {
         let Ok(mut charged) = settings.quotas.charge(asked, hits.max(1)).await else {
             return vec![Charged::default(); descriptors.len()];
         };
-        charged.iter_mut().for_each(|charged| charged.answer.shadow |= settings.policy.shadow);
+        for charged in &mut charged {
+            charged.answer.shadow |= settings.policy.shadow;
+        }
         charged
     }
 

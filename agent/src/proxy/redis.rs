@@ -47,8 +47,7 @@ async fn try_connect(server: &Server, patience: Duration) -> Result<MultiplexedC
     let config = AsyncConnectionConfig::new()
         .set_connection_timeout(Some(CONNECT_MAX))
         .set_response_timeout(Some(patience));
-    let mut connection =
-        Client::open(info)?.get_multiplexed_async_connection_with_config(&config).await?;
+    let mut connection = Client::open(info)?.get_multiplexed_async_connection_with_config(&config).await?;
     cmd("PING").query_async::<String>(&mut connection).await?;
     Ok(connection)
 }

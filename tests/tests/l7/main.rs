@@ -26,6 +26,12 @@ mod ladder;
 mod fleet;
 /// Who is told of what happens.
 mod notify;
+/// What bouncers of `CrowdSec` are told, and what its LAPI is.
+mod lapi;
+/// What is written for proxies that decide by themselves.
+mod push;
+/// An agent, and what is asked over HTTP.
+mod stand;
 /// A street with a gateway in it, and those who call.
 mod street;
 

@@ -56,12 +56,7 @@ pub(super) fn validate(check: &mut Check, raw: &Raw) -> Fleet {
     };
     let prefix = key("l7.fleet.prefix", raw.prefix.as_ref(), PREFIX);
     let stream = key("l7.fleet.stream", raw.stream.as_ref(), STREAM);
-    Fleet {
-        redis,
-        name: check.name("l7.fleet.name", &raw.name, &mut HashSet::new()),
-        prefix,
-        stream,
-    }
+    Fleet { redis, name: check.name("l7.fleet.name", &raw.name, &mut HashSet::new()), prefix, stream }
 }
 
 #[cfg(test)]

@@ -21,6 +21,8 @@ pub struct Listen {
     pub http: Vec<Endpoint>,
     /// HAProxy: SPOP.
     pub haproxy: Vec<Endpoint>,
+    /// Bouncers of `CrowdSec`: its local API, over HTTP/1.1.
+    pub lapi: Vec<Endpoint>,
     /// Access logs: lines of JSON in datagrams, over UDP or Unix sockets.
     pub logs: Vec<Endpoint>,
 }
@@ -67,6 +69,7 @@ pub(super) struct Raw {
     grpc: Vec<Text>,
     http: Vec<Text>,
     haproxy: Vec<Text>,
+    lapi: Vec<Text>,
     logs: Vec<Text>,
 }
 
@@ -79,6 +82,7 @@ pub(super) fn validate(check: &mut Check, raw: Raw) -> Listen {
         grpc: endpoints("grpc", raw.grpc),
         http: endpoints("http", raw.http),
         haproxy: endpoints("haproxy", raw.haproxy),
+        lapi: endpoints("lapi", raw.lapi),
         logs: endpoints("logs", raw.logs),
     }
 }

@@ -6,7 +6,7 @@
 /// What was decided.
 mod decisions;
 /// How long things take in Go.
-mod duration;
+pub(crate) mod duration;
 /// What is reported back.
 mod usage;
 

@@ -150,8 +150,7 @@ mod tests {
 
     #[test]
     fn one_status_for_each_descriptor_in_turn() {
-        let answers =
-            [quota("a", 60, 3, 7), Charged::default(), quota("b", 10, 0, 9), quota("c", 1, 0, 1)];
+        let answers = [quota("a", 60, 3, 7), Charged::default(), quota("b", 10, 0, 9), quota("c", 1, 0, 1)];
         let answer = answer(&answers);
         assert_eq!(answer.overall_code(), Code::OverLimit);
         let codes: Vec<_> = answer.statuses.iter().map(DescriptorStatus::code).collect();

@@ -76,6 +76,7 @@ impl<'m> Arguments<'m> {
             method: self.text("method").unwrap_or("GET"),
             host: self.text("host").unwrap_or_default(),
             path: self.text("path").unwrap_or("/"),
+            route: None,
             tls: self.text("tls"),
         })
     }

@@ -85,8 +85,7 @@ async fn nobody_waits_longer_than_the_deadline() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("redis.sock");
     let server = tokio::spawn(silent(tokio::net::UnixListener::bind(&path).unwrap()));
-    let settings =
-        settings(&format!("redis: {{url: '{}', timeout: 1s, fallback: none}}", path.display()));
+    let settings = settings(&format!("redis: {{url: '{}', timeout: 1s, fallback: none}}", path.display()));
     for _ in 0..200 {
         tokio::time::sleep(Duration::from_millis(10)).await;
         if settings.quotas.is_connected() {

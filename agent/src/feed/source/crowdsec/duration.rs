@@ -1,10 +1,12 @@
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 /// A stretch of time, forwards or backwards, as Go writes it (`time.Duration.String`): `3h59m59.9s`,
 /// `-1.5s`, `0`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Span {
+pub(crate) enum Span {
+    /// Forwards.
     Ahead(Duration),
+    /// Backwards.
     Past(Duration),
 }
 
@@ -23,7 +25,7 @@ const MOST: u128 = 1 << 63;
 
 impl Span {
     /// Reads one; nothing: it is none.
-    pub(super) fn parse(text: &str) -> Option<Self> {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         let (past, mut rest) = match text.trim() {
             text if text.starts_with('-') => (true, text.get(1..)?),
             text => (false, text.strip_prefix('+').unwrap_or(text)),
@@ -46,6 +48,24 @@ impl Span {
         }
         let span = Duration::from_nanos(u64::try_from(sum).ok()?);
         Some(if past { Self::Past(span) } else { Self::Ahead(span) })
+    }
+}
+
+/// As Go does, to the second.
+impl fmt::Display for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (sign, span) = match self {
+            Self::Ahead(span) => ("", span),
+            Self::Past(span) => ("-", span),
+        };
+        let seconds = span.as_secs();
+        let (hours, minutes, rest) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+        f.write_str(if seconds == 0 { "" } else { sign })?;
+        match (hours, minutes) {
+            (0, 0) => write!(f, "{rest}s"),
+            (0, _) => write!(f, "{minutes}m{rest}s"),
+            (_, _) => write!(f, "{hours}h{minutes}m{rest}s"),
+        }
     }
 }
 
@@ -103,7 +123,28 @@ mod tests {
         }
     }
 
+    #[test]
+    fn durations_are_written_as_go_does() {
+        let span = |seconds| Span::Ahead(Duration::from_secs(seconds));
+        for (span, text) in [
+            (span(0), "0s"),
+            (span(59), "59s"),
+            (span(60), "1m0s"),
+            (span(14_399), "3h59m59s"),
+            (Span::Past(Duration::from_secs(1)), "-1s"),
+            (Span::Past(Duration::ZERO), "0s"),
+        ] {
+            assert_eq!(span.to_string(), text);
+        }
+    }
+
     proptest! {
+        #[test]
+        fn what_is_written_is_read(seconds in 0u64..(1 << 32)) {
+            let span = Span::Ahead(Duration::from_secs(seconds));
+            prop_assert_eq!(Span::parse(&span.to_string()), Some(span));
+        }
+
         #[test]
         fn any_text_is_read_or_not(text in "[-+0-9.hmsuµnd ]{0,24}", other in ".{0,16}") {
             _ = Span::parse(&text);

@@ -1,0 +1,47 @@
+use std::{collections::HashSet, path::PathBuf};
+
+use serde::Deserialize;
+
+use crate::config::{raw::Text, validate::check::Check};
+
+/// Who may ask at the local API; more have no place in metrics.
+const BOUNCERS_MAX: usize = 64;
+
+/// Who may ask at `l7.listen.lapi`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bouncer {
+    /// Its name in metrics, and the user of basic authentication.
+    pub name: String,
+    /// The file with its key, which it sends in `X-Api-Key`.
+    pub key_file: PathBuf,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Raw {
+    name: Text,
+    key_file: Text,
+}
+
+pub(super) fn validate(check: &mut Check, raw: &[Raw]) -> Vec<Bouncer> {
+    if let Some(bouncer) = raw.get(BOUNCERS_MAX) {
+        check.problem(bouncer.name.referenced, "l7.bouncers", format!("more than {BOUNCERS_MAX}"));
+    }
+    let mut seen = HashSet::new();
+    let bouncer = |(i, raw): (usize, &Raw)| Bouncer {
+        name: check.name(&format!("l7.bouncers[{i}].name"), &raw.name, &mut seen),
+        key_file: path(check, &format!("l7.bouncers[{i}].key_file"), &raw.key_file),
+    };
+    raw.iter().enumerate().map(bouncer).collect()
+}
+
+/// An absolute path.
+pub(super) fn path(check: &mut Check, field: &str, text: &Text) -> PathBuf {
+    let path = PathBuf::from(&text.value);
+    if !path.is_absolute() || path.file_name().is_none() {
+        let message =
+            format!("`{}` is no absolute path of a file; write it whole, like /run/weir/x", text.value);
+        check.problem(text.referenced, field, message);
+    }
+    path
+}
