@@ -26,6 +26,8 @@ use weir_tests::{
 
 /// A client that is connected to Envoy.
 const CLIENT: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 10);
+/// Another, who reads all there is.
+const SCRAPER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 77);
 /// A trusted hop.
 const HOP: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 50);
 /// Clients behind the hop.
@@ -35,6 +37,8 @@ const LISTED: &str = "203.0.113.99";
 /// Where the configuration has weir.
 const GRPC: &str = "127.0.0.1:9654";
 const ADMIN: SocketAddrV4 = SocketAddrV4::new(Ipv4Addr::LOCALHOST, 9901);
+/// Requests that a client may send at once.
+const BURST: usize = 20;
 /// How long news may take.
 const PATIENCE_SECONDS: u64 = 15;
 
@@ -49,7 +53,7 @@ struct Gateway {
 impl Gateway {
     fn start(test: &str) -> Option<Self> {
         let pair = Pair::new().unwrap();
-        pair.add_client_addresses([CLIENT, HOP].map(Into::into)).unwrap();
+        pair.add_client_addresses([CLIENT, SCRAPER, HOP].map(Into::into)).unwrap();
         let service = service(&pair.server);
         let mut agent = Agent::new(binary().unwrap(), &pair.server).unwrap();
         let list = agent.write("list", format!("{LISTED}\n")).unwrap();
@@ -59,7 +63,16 @@ impl Gateway {
 interfaces: [{{name: {interface}}}]
 feeds: [{{name: bad, path: {list}, action: drop}}]
 listen: {{metrics: {metrics}}}
-l7: {{listen: {{grpc: ['{GRPC}']}}, clients: {{trusted_proxies: [{HOP}/32]}}}}
+l7:
+  listen: {{grpc: ['{GRPC}']}}
+  clients: {{trusted_proxies: [{HOP}/32]}}
+  quotas:
+    domains:
+      - domain: gateway
+        descriptors:
+          - key: route
+            value: service
+            descriptors: [{{key: remote_address, limits: [{{requests: 60, per: hour, burst: {BURST}}}]}}]
 ",
                 interface = Pair::INTERFACE,
                 list = list.display(),
@@ -195,11 +208,22 @@ fn is_charged(gateway: &Gateway) {
     // Refused requests do not come that far.
     wait_for(|| count("ok") >= 5, stats);
     assert_eq!(count("error"), 0, "{}", stats());
+    // One of many requests is over, and says when to come again; others have budgets of their own.
+    for number in 0..BURST {
+        let answer = gateway.ask(SCRAPER, "/items", "");
+        assert_eq!(status(&answer), "200", "{number}: {answer}; {}", gateway.why());
+    }
+    let answer = gateway.ask(SCRAPER, "/items", "");
+    assert_eq!(status(&answer), "429", "{answer}; {}", gateway.why());
+    for header in ["x-ratelimit-limit: 60, 60;w=3600", "x-ratelimit-remaining: 0", "retry-after: "] {
+        assert!(answer.contains(header), "no `{header}` in {answer}");
+    }
+    assert_eq!(status(&gateway.ask(CLIENT, "/items", "")), "200", "{}", gateway.why());
 }
 
 fn tells(gateway: &Gateway) {
     // What we have refused ourselves is told too, and known.
-    gateway.wait_for_feedback("ours", 3.0);
+    gateway.wait_for_feedback("ours", 4.0);
     let metrics = gateway.agent.metrics().unwrap();
     assert!(metrics.sum("weir_l7_feedback_total", &[("status", "4xx")]).abs() < 0.1, "{}", gateway.why());
     assert_eq!(status(&gateway.ask(CLIENT, "/nowhere", "")), "404");

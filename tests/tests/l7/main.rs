@@ -32,6 +32,8 @@ mod lapi;
 mod push;
 /// An agent, and what is asked over HTTP.
 mod stand;
+/// A partner with a quota, a scraper, a bad bot.
+mod scenes;
 /// A street with a gateway in it, and those who call.
 mod street;
 
@@ -53,6 +55,7 @@ fn play(test: &str, kind: Kind) {
     listed(&street);
     stuffing(&street);
     stuffing_behind_the_cdn(&street);
+    scenes::play(&street);
     for honest in [CUSTOMER, OFFICE] {
         assert_eq!(street.status(honest, "/items", None), 200, "{honest}: {}", street.why());
     }
@@ -133,6 +136,7 @@ fn traefik() {
     let Some(mut street) = Street::new(Kind::Traefik).unwrap() else { return missing("traefik", "traefik") };
     honest(&street);
     listed(&street);
+    scenes::play(&street);
     street.agent.kill().unwrap();
     assert_eq!(street.status(CUSTOMER, "/items", None), 500, "{}", street.why());
 }

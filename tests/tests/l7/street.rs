@@ -28,6 +28,8 @@ pub(crate) const OFFICE: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 20);
 pub(crate) const CDN: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 50);
 /// Who tries out credentials.
 pub(crate) const STUFFER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 66);
+/// Who reads all there is.
+pub(crate) const SCRAPER: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 77);
 /// A client behind the CDN that a list names.
 pub(crate) const LISTED: &str = "203.0.113.99";
 /// How long an answer may take; dropped packets are noticed by it.
@@ -41,6 +43,16 @@ const START_SECONDS: u64 = 10;
 #[derive(Debug)]
 pub(crate) struct Got {
     pub(crate) status: u16,
+    /// Names and values of headers, in small letters.
+    head: String,
+}
+
+impl Got {
+    /// Returns the value of a header, by its name in small letters.
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        let pairs = self.head.lines().filter_map(|line| line.split_once(':'));
+        pairs.filter(|(other, _)| *other == name).map(|(_, value)| value.trim()).next_back()
+    }
 }
 
 /// A gateway with its agent, its proxy and its service, and those who call.
@@ -55,9 +67,9 @@ impl Street {
     /// Builds one; nothing: there is no such proxy.
     pub(crate) fn new(kind: Kind) -> Result<Option<Self>> {
         let pair = Pair::new()?;
-        pair.add_client_addresses([CUSTOMER, OFFICE, CDN, STUFFER].map(Into::into))?;
+        pair.add_client_addresses([CUSTOMER, OFFICE, CDN, STUFFER, SCRAPER].map(Into::into))?;
         let service = Server::start_at_port(Some(&pair.server), Proxy::SERVICE)?;
-        for path in ["/items", "/forged"] {
+        for path in ["/items", "/catalogue", "/forged"] {
             service.answer(path, Answer::ok("here\n"));
         }
         service.answer("/login", Answer::status(401));
@@ -75,8 +87,21 @@ l7:
     http: ['127.0.0.1:9650']
     haproxy: ['127.0.0.1:9651']
     logs: ['127.0.0.1:9653']
-  clients: {{trusted_proxies: [{CDN}/32]}}
-  escalation: {{mode: enforce}}
+  clients: {{trusted_proxies: [{CDN}/32], consumer_header: x-api-key}}
+  rules:
+    - {{name: bad-bot, when: \"request.headers['user-agent'].contains('BadBot')\", then: deny, score: 30}}
+  routes:
+    - {{name: items, host: api.example.org, path: /items, quotas: [{{domain: api, entries: [consumer]}}]}}
+    - {{name: catalogue, path: /catalogue, methods: [GET], quotas: [{{domain: api, entries: [client]}}]}}
+  quotas:
+    domains:
+      - domain: api
+        descriptors:
+          - {{key: consumer, limits: [{{requests: 20, per: hour, burst: 5}}]}}
+          - {{key: client, limits: [{{requests: 60, per: hour, burst: 20}}]}}
+  escalation:
+    mode: enforce
+    weights: {{'401': 5, '403': 2, '404': 1, '429': 2, quota: 5, refused: 1}}
 ",
             interface = Pair::INTERFACE,
             port = Proxy::PORT,
@@ -179,7 +204,8 @@ pub(crate) fn ask(pair: &Pair, from: Ipv4Addr, path: &str, headers: &[(&str, &st
     stream.read_to_end(&mut answer).context("read an answer")?;
     let text = String::from_utf8_lossy(&answer);
     let status = text.split(' ').nth(1).and_then(|status| status.parse().ok());
-    Ok(Got { status: status.with_context(|| format!("no status in `{text}`"))? })
+    let head = text.split("\r\n\r\n").next().unwrap_or_default().to_ascii_lowercase();
+    Ok(Got { status: status.with_context(|| format!("no status in `{text}`"))?, head })
 }
 
 /// Connects from an address.
