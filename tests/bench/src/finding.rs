@@ -138,6 +138,13 @@ impl Finding {
         self
     }
 
+    /// Adds somebody with whom ours is compared round by round.
+    pub(crate) fn beside_rounds(mut self, name: &str, ours: &[f64], theirs: &[f64]) -> Self {
+        let ratio = Some(Spread::of(&ratios(theirs, ours)));
+        self.peers.push(Peer { name: name.to_owned(), value: Ok(median(theirs)), ratio });
+        self
+    }
+
     /// Says that a peer is missing, and why.
     pub(crate) fn without(mut self, missing: impl IntoIterator<Item = (&'static str, String)>) -> Self {
         let peers = missing.into_iter();

@@ -3,16 +3,21 @@
 //!
 //! Open loop: a question has a time at which it is due, and its latency runs from there, whether or not
 //! the one before has been answered. So an agent that stalls is not forgiven for what could not be
-//! asked meanwhile.
+//! asked meanwhile. Rounds of all surfaces and rates take turns, and beside each of Envoy's its peer:
+//! what is told is the median round.
 
 /// Asking at a fixed rate.
 mod load;
 /// Envoy's `ext_authz`.
 mod grpc;
+/// Envoy's rate limit service.
+mod limits;
 /// `/v1/auth`.
 mod http;
 /// HAProxy's SPOP.
 mod haproxy;
+/// Whom answers to Envoy are compared with.
+mod peer;
 
 use std::{
     fs,
@@ -42,8 +47,10 @@ use crate::{
     finding::{Bound, Finding},
     ours::PORT,
     stand::{Stand, frame},
+    stats::median,
 };
 use load::{Asker, Outcome};
+use peer::Peer;
 
 const RATES: [u32; 3] = [1_000, 5_000, 10_000];
 /// Connections of a proxy: it has one a thread.
@@ -52,59 +59,84 @@ const CONNECTIONS: u32 = 4;
 const AIM_MICROS: f64 = 300.0;
 /// The agent and those who ask share a CPU; the flood has the other.
 const AGENT_CPU: usize = 0;
+/// Rounds at most: each is a second for each surface, rate and peer, with and without a flood.
+const ROUNDS_MAX: u32 = 5;
 
 /// A surface, and how somebody connects to it.
 struct Surface {
     name: &'static str,
     connect: fn(&Path) -> Result<Box<dyn Asker>>,
+    /// Who is asked the same.
+    peer: Option<&'static str>,
 }
 
-const SURFACES: [Surface; 3] = [
-    Surface { name: "grpc", connect: grpc::connect },
-    Surface { name: "http", connect: http::connect },
-    Surface { name: "haproxy", connect: haproxy::connect },
+const SURFACES: [Surface; 4] = [
+    Surface { name: "grpc", connect: grpc::connect, peer: Some("an ext_authz that answers at once") },
+    Surface { name: "limits", connect: limits::connect, peer: Some("Limitador") },
+    Surface { name: "http", connect: http::connect, peer: None },
+    Surface { name: "haproxy", connect: haproxy::connect, peer: None },
 ];
 
 pub(super) fn run(settings: &Settings) -> Result<Vec<Finding>> {
-    let seconds = if settings.quick { 1 } else { 5 };
     let list = List::of(settings.prefixes);
     let mut stand = Stand::new()?;
     let mut agent = Agent::new(binary()?, &stand.pair.server)?;
     configure(&agent, list)?;
     agent.start()?;
     stay_on(agent.id()?, AGENT_CPU)?;
+    let peer = Peer::start(agent.directory());
+    if let Ok(peer) = &peer {
+        stay_on(peer.id(), AGENT_CPU)?;
+    }
     stand.order(Orders { choice: Choice::Listed as u64, list, ..Orders::default() })?;
-    let mut findings = Vec::new();
-    for flooded in [false, true] {
-        for surface in &SURFACES {
-            for rate in RATES {
-                let asked = Asked { surface, rate, seconds, flooded };
-                findings.push(measure(&stand, &mut agent, &asked)?);
+    let mut cases = cases();
+    for _ in 0..settings.rounds.min(ROUNDS_MAX) {
+        for case in &mut cases {
+            let socket = agent.directory().join(format!("{}.sock", case.surface.name));
+            case.ours.push(measure(&stand, agent.id()?, &socket, case)?);
+            if let (Some(_), Ok(peer)) = (case.surface.peer, &peer) {
+                case.theirs.push(measure(&stand, peer.id(), peer.socket(), case)?);
             }
         }
     }
-    Ok(findings)
+    let missing = peer.err().map(|error| format!("{error:#}"));
+    Ok(cases.iter().map(|case| case.finding(missing.as_deref())).collect())
 }
 
-struct Asked<'s> {
-    surface: &'s Surface,
+fn cases() -> Vec<Case> {
+    let rates = |flooded| {
+        SURFACES.iter().flat_map(move |surface| {
+            RATES.map(|rate| Case { surface, rate, flooded, ours: Vec::new(), theirs: Vec::new() })
+        })
+    };
+    [false, true].into_iter().flat_map(rates).collect()
+}
+
+/// A surface at a rate, and what was found in each round.
+struct Case {
+    surface: &'static Surface,
     rate: u32,
-    seconds: u64,
     flooded: bool,
+    ours: Vec<Round>,
+    theirs: Vec<Round>,
 }
 
-fn measure(stand: &Stand, agent: &mut Agent, asked: &Asked<'_>) -> Result<Finding> {
-    let Asked { surface, rate, seconds, flooded } = *asked;
-    let socket = agent.directory().join(format!("{}.sock", surface.name));
-    let process = agent.id()?;
-    let duration = Duration::from_secs(seconds);
-    let stop = AtomicBool::new(false);
+struct Round {
+    outcome: Outcome,
+    /// Of a CPU, in percent.
+    used: f64,
+    /// Packets a second.
+    flood: f64,
+}
+
+fn measure(stand: &Stand, process: u32, socket: &Path, case: &Case) -> Result<Round> {
+    let (duration, stop) = (Duration::from_secs(1), AtomicBool::new(false));
     let before = processor_time(process)?;
     let (outcome, flood) = thread::scope(|scope| {
-        let flooding = scope.spawn(|| if flooded { pour(stand, &stop) } else { Ok(0.0) });
+        let flooding = scope.spawn(|| if case.flooded { pour(stand, &stop) } else { Ok(0.0) });
         let asking = scope.spawn(|| {
             cpu::stay_on(AGENT_CPU)?;
-            load::run(rate, CONNECTIONS, duration, || (surface.connect)(&socket))
+            load::run(case.rate, CONNECTIONS, duration, || (case.surface.connect)(socket))
         });
         let outcome = asking.join().map_err(|_panic| anyhow!("those who ask panicked"))?;
         stop.store(true, Relaxed);
@@ -112,25 +144,39 @@ fn measure(stand: &Stand, agent: &mut Agent, asked: &Asked<'_>) -> Result<Findin
         anyhow::Ok((outcome?, flood))
     })?;
     let used = (processor_time(process)? - before) / TICKS / duration.as_secs_f64() * 100.0;
-    Ok(finding(asked, &outcome, used, flood))
+    Ok(Round { outcome, used, flood })
 }
 
-fn finding(asked: &Asked<'_>, outcome: &Outcome, used: f64, flood: f64) -> Finding {
-    let Asked { surface, rate, flooded, .. } = *asked;
-    let case = format!("l7.{}.{}k{}", surface.name, rate / 1000, if flooded { ".flood" } else { "" });
-    let mut finding = Finding::value(&case, "µs p99", outcome.micros(0.99));
-    if surface.name == "grpc" && Some(&rate) == RATES.last() {
-        finding = finding.aiming("P8", None, Bound::AtMost(AIM_MICROS));
+impl Case {
+    fn finding(&self, missing: Option<&str>) -> Finding {
+        let Self { surface, rate, flooded, ours, theirs } = self;
+        let case = format!("l7.{}.{}k{}", surface.name, rate / 1000, if *flooded { ".flood" } else { "" });
+        let quantile =
+            |rounds: &[Round], q| rounds.iter().map(|round| round.outcome.micros(q)).collect::<Vec<_>>();
+        let middle = |q| median(&quantile(ours, q));
+        let p99 = quantile(ours, 0.99);
+        let mut finding = Finding::value(&case, "µs p99", median(&p99)).measured_times(ours.len());
+        match (surface.peer, missing) {
+            (Some(name), None) => finding = finding.beside_rounds(name, &p99, &quantile(theirs, 0.99)),
+            (Some(name), Some(why)) => finding = finding.without([(name, why.to_owned())]),
+            (None, _) => {}
+        }
+        if surface.name == "grpc" && Some(rate) == RATES.last() {
+            finding = finding.aiming("P8", None, Bound::AtMost(AIM_MICROS));
+        }
+        let mean = |of: fn(&Round) -> f64| median(&ours.iter().map(of).collect::<Vec<_>>());
+        let flood = mean(|round| round.flood) / 1e6;
+        let beneath = if *flooded { format!(", beneath {flood:.2} Mpps") } else { String::new() };
+        finding.noting(format!(
+            "p50 {:.0} µs, p99.9 {:.0} µs, worst of all {:.0} µs; {} asked, {} errors; agent {:.0} % of a CPU{beneath}",
+            middle(0.5),
+            middle(0.999),
+            quantile(ours, 1.0).into_iter().fold(0.0, f64::max),
+            ours.iter().map(|round| round.outcome.asked()).sum::<usize>(),
+            ours.iter().map(|round| round.outcome.errors).sum::<u64>(),
+            mean(|round| round.used),
+        ))
     }
-    let beneath = if flooded { format!(", beneath {:.2} Mpps", flood / 1e6) } else { String::new() };
-    finding.noting(format!(
-        "p50 {:.0} µs, p99.9 {:.0} µs, worst {:.0} µs; {} asked, {} errors; agent {used:.0} % of a CPU{beneath}",
-        outcome.micros(0.5),
-        outcome.micros(0.999),
-        outcome.micros(1.0),
-        outcome.asked(),
-        outcome.errors,
-    ))
 }
 
 /// Sends listed sources until it is told to stop; returns how many a second.
@@ -154,11 +200,14 @@ fn configure(agent: &Agent, list: List) -> Result<()> {
          feeds: [{{name: list, path: {}, action: drop}}]\n\
          limits: [{{name: per-source, service: https, packets: {{rate: 1000/s, burst: 2000}}}}]\n\
          listen: {{metrics: {}}}\n\
-         l7: {{listen: {{grpc: ['{}'], http: ['{}'], haproxy: ['{}']}}}}\n",
+         l7:\n  listen: {{grpc: ['{}', '{}'], http: ['{}'], haproxy: ['{}']}}\n  quotas:\n    domains:\n      \
+         - domain: bench\n        descriptors: [{{key: consumer, limits: [{{requests: 100000, per: second, \
+         burst: 100000}}]}}]\n",
         Pair::INTERFACE,
         path.display(),
         Agent::METRICS,
         socket("grpc"),
+        socket("limits"),
         socket("http"),
         socket("haproxy"),
     ))

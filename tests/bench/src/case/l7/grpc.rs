@@ -23,10 +23,16 @@ struct Connection {
 }
 
 pub(super) fn connect(socket: &Path) -> Result<Box<dyn Asker>> {
+    let (runtime, channel) = channel(socket).context("connect to ext_authz")?;
+    Ok(Box::new(Connection { runtime, client: AuthorizationClient::new(channel) }))
+}
+
+/// Connects as one thread of Envoy does.
+pub(super) fn channel(socket: &Path) -> Result<(Runtime, Channel)> {
     let runtime = runtime::Builder::new_current_thread().enable_all().build().context("start a runtime")?;
     let endpoint = Endpoint::from_shared(format!("unix://{}", socket.display()))?.timeout(PATIENCE);
-    let channel = runtime.block_on(endpoint.connect()).context("connect to ext_authz")?;
-    Ok(Box::new(Connection { runtime, client: AuthorizationClient::new(channel) }))
+    let channel = runtime.block_on(endpoint.connect())?;
+    Ok((runtime, channel))
 }
 
 impl Asker for Connection {
