@@ -30,18 +30,7 @@ pub(super) fn validate(check: &mut Check, raw: &[Raw]) -> Vec<Bouncer> {
     let mut seen = HashSet::new();
     let bouncer = |(i, raw): (usize, &Raw)| Bouncer {
         name: check.name(&format!("l7.bouncers[{i}].name"), &raw.name, &mut seen),
-        key_file: path(check, &format!("l7.bouncers[{i}].key_file"), &raw.key_file),
+        key_file: check.path(&format!("l7.bouncers[{i}].key_file"), &raw.key_file),
     };
     raw.iter().enumerate().map(bouncer).collect()
-}
-
-/// An absolute path.
-pub(super) fn path(check: &mut Check, field: &str, text: &Text) -> PathBuf {
-    let path = PathBuf::from(&text.value);
-    if !path.is_absolute() || path.file_name().is_none() {
-        let message =
-            format!("`{}` is no absolute path of a file; write it whole, like /run/weir/x", text.value);
-        check.problem(text.referenced, field, message);
-    }
-    path
 }

@@ -111,12 +111,8 @@ fn target(check: &mut Check, field: &str, raw: &RawTarget) -> Target {
             check.problem(text.referenced, &format!("{field}.url"), message);
         }
     }
-    let secret = raw.secret_file.as_ref();
-    if let Some(text) = secret.filter(|text| !text.value.starts_with('/')) {
-        let message = format!("`{}` is not absolute; write the whole path", text.value);
-        check.problem(text.referenced, &format!("{field}.secret_file"), message);
-    }
-    Target { url: text.value.clone(), secret: secret.map(|text| text.value.clone().into()) }
+    let secret = raw.secret_file.as_ref().map(|text| check.path(&format!("{field}.secret_file"), text));
+    Target { url: text.value.clone(), secret }
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde_saphyr::Location;
 use url::{Host, Url};
 
-use super::{bouncers::path, listen::Endpoint};
+use super::listen::Endpoint;
 use crate::config::{raw::Text, validate::check::Check};
 
 /// Words of a command that is run after a file is written.
@@ -138,11 +138,11 @@ struct RawCrowdsec {
 pub(super) fn validate(check: &mut Check, raw: Raw) -> Push {
     let Raw { envoy_tags, haproxy: proxy, nginx: web, caddy: server, list, crowdsec: lapi } = raw;
     Push {
-        envoy_tags: envoy_tags.map(|raw| path(check, "l7.push.envoy_tags.file", &raw.file)),
+        envoy_tags: envoy_tags.map(|raw| check.path("l7.push.envoy_tags.file", &raw.file)),
         haproxy: proxy.and_then(|raw| haproxy(check, &raw)),
         nginx: web.map(|raw| nginx(check, &raw)),
         caddy: server.and_then(|raw| caddy(check, &raw)),
-        list: list.map(|raw| path(check, "l7.push.list.file", &raw.file)),
+        list: list.map(|raw| check.path("l7.push.list.file", &raw.file)),
         crowdsec: lapi.and_then(|raw| crowdsec(check, &raw)),
     }
 }
@@ -155,7 +155,7 @@ fn haproxy(check: &mut Check, raw: &RawHaproxy) -> Option<Haproxy> {
         let message = format!("`{map}` cannot be told to HAProxy: letters, digits and / . _ - # @ +");
         check.problem(raw.map.referenced, "l7.push.haproxy.map", message);
     }
-    let file = path(check, "l7.push.haproxy.file", &raw.file);
+    let file = check.path("l7.push.haproxy.file", &raw.file);
     let socket = check.parse("l7.push.haproxy.socket", &raw.socket)?;
     Some(Haproxy { socket, map: map.clone(), file })
 }
@@ -175,7 +175,7 @@ fn nginx(check: &mut Check, raw: &RawNginx) -> Nginx {
         check.problem(word.referenced, field, "a word has a NUL in it, which no argument may have");
     }
     Nginx {
-        file: path(check, "l7.push.nginx.file", &raw.file),
+        file: check.path("l7.push.nginx.file", &raw.file),
         reload_command: raw.reload_command.iter().map(|word| word.value.clone()).collect(),
     }
 }
@@ -195,8 +195,8 @@ fn crowdsec(check: &mut Check, raw: &RawCrowdsec) -> Option<Crowdsec> {
     if raw.machine.value.is_empty() {
         check.problem(raw.machine.referenced, "l7.push.crowdsec.machine", "has no name");
     }
-    let password_file = path(check, "l7.push.crowdsec.password_file", &raw.password_file);
-    let ca = raw.ca.as_ref().map(|ca| path(check, "l7.push.crowdsec.ca", ca));
+    let password_file = check.path("l7.push.crowdsec.password_file", &raw.password_file);
+    let ca = raw.ca.as_ref().map(|ca| check.path("l7.push.crowdsec.ca", ca));
     let url = url(check, "l7.push.crowdsec.url", &raw.url)?;
     Some(Crowdsec { url, machine: raw.machine.value.clone(), password_file, ca })
 }

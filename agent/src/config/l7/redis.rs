@@ -25,14 +25,10 @@ pub(super) fn validate(
     user: Option<&Text>,
     (file_field, file): (&str, Option<&Text>),
 ) -> Server {
-    if let Some(text) = file.filter(|text| !text.value.starts_with('/')) {
-        let message = format!("`{}` is not absolute; write the whole path", text.value);
-        check.problem(text.referenced, file_field, message);
-    }
     Server {
         url: location(check, url_field, url),
         user: user.map(|text| text.value.clone()),
-        password: file.map(|text| text.value.clone().into()),
+        password: file.map(|text| check.path(file_field, text)),
     }
 }
 

@@ -1,4 +1,4 @@
-use std::{collections::HashSet, fmt::Display, str::FromStr};
+use std::{collections::HashSet, fmt::Display, path::PathBuf, str::FromStr};
 
 use ipnet::IpNet;
 use serde_saphyr::Location;
@@ -48,6 +48,16 @@ impl Check {
             self.problem(text.referenced, field, format!("`{name}` occurs twice"));
         }
         name.clone()
+    }
+
+    /// An absolute path of a file.
+    pub(in crate::config) fn path(&mut self, field: &str, text: &Text) -> PathBuf {
+        let path = PathBuf::from(&text.value);
+        if !path.is_absolute() || path.file_name().is_none() {
+            let message = format!("`{}` is not absolute; write the whole path of a file, from /", text.value);
+            self.problem(text.referenced, field, message);
+        }
+        path
     }
 
     fn prefix(&mut self, field: &str, text: &Text) -> Option<IpNet> {

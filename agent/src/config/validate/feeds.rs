@@ -1,6 +1,6 @@
 //! Feeds, and what several of them say together.
 
-use std::{collections::HashSet, path::PathBuf, time::Duration};
+use std::{collections::HashSet, time::Duration};
 
 use serde_saphyr::Location;
 
@@ -59,7 +59,7 @@ fn feed(check: &mut Check, field: &str, raw: raw::feed::Feed, names: &mut HashSe
         .and_then(|text| check.parse::<Lasts>(&format!("{field}.ttl"), text).and_then(|Lasts(lasts)| lasts));
     let guards = guards(check, field, &raw, known);
     let tables = raw.tables.iter().enumerate();
-    let tables = tables.map(|(i, text)| path(check, &format!("{field}.tables[{i}]"), text)).collect();
+    let tables = tables.map(|(i, text)| check.path(&format!("{field}.tables[{i}]"), text)).collect();
     let select = Select { min_score: raw.min_score, categories: raw.categories, tables };
     // Sources that have no text have no grammar either.
     if matches!(source, Source::File(_) | Source::Http(_))
@@ -107,7 +107,7 @@ fn source(
 ) -> Option<Source> {
     let mut sources = Vec::new();
     if let Some(text) = &raw.path {
-        sources.push(Source::File(path(check, &format!("{field}.path"), text)));
+        sources.push(Source::File(check.path(&format!("{field}.path"), text)));
     }
     if let Some(networks) = &raw.networks {
         sources.push(Source::Networks(check.prefixes(&format!("{field}.networks"), &networks.value)));
@@ -134,7 +134,7 @@ fn source(
     }
     if let Some(crowdsec) = &raw.crowdsec {
         let mut http = web(check, "crowdsec.url", &crowdsec.url);
-        let file = path(check, &format!("{field}.crowdsec.key"), &crowdsec.key);
+        let file = check.path(&format!("{field}.crowdsec.key"), &crowdsec.key);
         http.auth = Auth::Header { name: "X-Api-Key".to_owned(), prefix: String::new(), file };
         sources.push(Source::Crowdsec(self::crowdsec(check, field, http, crowdsec)));
     }
@@ -157,11 +157,11 @@ fn http(check: &mut Check, field: &str, name: &str, text: &Text, raw: &raw::feed
         (Some(header), None) => Auth::Header {
             name: header.name.value.clone(),
             prefix: header.prefix.clone(),
-            file: path(check, &format!("{field}.http.header.file"), &header.file),
+            file: check.path(&format!("{field}.http.header.file"), &header.file),
         },
         (None, Some(basic)) => Auth::Basic {
             user: basic.user.clone(),
-            file: path(check, &format!("{field}.http.basic.file"), &basic.file),
+            file: check.path(&format!("{field}.http.basic.file"), &basic.file),
         },
         (None, None) => Auth::None,
         (Some(header), Some(_)) => {
@@ -174,7 +174,7 @@ fn http(check: &mut Check, field: &str, name: &str, text: &Text, raw: &raw::feed
         }
     };
     let mut file = |name: &str, text: &Option<Text>| {
-        text.as_ref().map(|text| path(check, &format!("{field}.http.{name}"), text))
+        text.as_ref().map(|text| check.path(&format!("{field}.http.{name}"), text))
     };
     let (ca, client_certificate) = (file("ca", &raw.ca), file("client_certificate", &raw.client_certificate));
     let mut timeout = TIMEOUT;
@@ -309,14 +309,6 @@ fn guards(check: &mut Check, field: &str, raw: &raw::feed::Feed, known: Option<&
     let bytes = count("bytes", &raw.bytes, default.bytes);
     let growth = raw.growth.as_ref().map_or(default.growth, |growth| growth.value.max(1));
     Guards { can_be_empty, shrink, growth, entries, bytes, rejected, ipv4_prefix, ipv6_prefix }
-}
-
-fn path(check: &mut Check, field: &str, text: &Text) -> PathBuf {
-    if !text.value.starts_with('/') {
-        let message = format!("`{}` is not absolute; write the whole path, from /", text.value);
-        check.problem(text.referenced, field, message);
-    }
-    PathBuf::from(&text.value)
 }
 
 pub(super) fn consensus(check: &mut Check, raw: Vec<raw::feed::Consensus>, feeds: &[Feed]) -> Vec<Consensus> {
