@@ -39,7 +39,7 @@ pub use self::{
     iprange::iprange,
     medallion::Medallion,
     program::Program,
-    proxy::{Kind, Proxy},
+    proxy::{Change, Kind, Proxy},
     redis::Redis,
 };
 use crate::{namespace::Namespace, patience, process::Process};

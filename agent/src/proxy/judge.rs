@@ -9,7 +9,6 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use ipnet::IpNet;
 use tokio::time::timeout;
 
 use super::{
@@ -194,7 +193,7 @@ impl Judge {
     /// Finds out who has sent a request.
     #[must_use]
     pub fn client(&self, seen: &Seen<'_>) -> Client {
-        who(&self.0.settings.load().clients.trusted, seen)
+        who(&self.0.settings.load().clients, seen)
     }
 
     /// Decides about a request, and charges its quotas.
@@ -265,7 +264,7 @@ impl Judge {
 }
 
 /// Finds out who has sent a request, and whether its packets come from there.
-fn who(trusted: &[IpNet], seen: &Seen<'_>) -> Client {
+fn who(l7::Clients { trusted, direct, .. }: &l7::Clients, seen: &Seen<'_>) -> Client {
     let forwarded = seen.forwarded.iter().copied();
     let found = match (seen.peer, seen.client) {
         (Some(peer), None) => client::find(trusted, peer, forwarded),
@@ -277,7 +276,7 @@ fn who(trusted: &[IpNet], seen: &Seen<'_>) -> Client {
         (None, None) => Client { address: Ipv4Addr::UNSPECIFIED.into(), direct: false },
     };
     // A hop is never the one to be punished.
-    Client { direct: found.direct && !client::is_trusted(trusted, found.address), ..found }
+    Client { direct: *direct && found.direct && !client::is_trusted(trusted, found.address), ..found }
 }
 
 /// Cuts a value at the end of a character.

@@ -4,7 +4,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use tempfile::TempDir;
 
 use super::{from_debian, from_python, from_site, spawn, wait_for};
@@ -65,6 +65,17 @@ impl Kind {
     }
 }
 
+/// What is changed in a documented configuration.
+#[derive(Clone, Copy, Debug)]
+pub struct Change<'c> {
+    /// The file, in docs/l7.
+    pub file: &'c str,
+    /// A line of it, without the space around it.
+    pub line: &'c str,
+    /// What stands there instead.
+    pub to: &'c str,
+}
+
 /// A proxy at work, with the configuration that docs/l7 has for it. It listens on port 8080 of all
 /// addresses and has its service at 127.0.0.1:9000.
 #[derive(Debug)]
@@ -85,11 +96,28 @@ impl Proxy {
     /// # Errors
     /// If it does not start.
     pub fn start(kind: Kind, namespace: &Namespace) -> Result<Option<Self>> {
+        Self::start_changed(kind, namespace, &[])
+    }
+
+    /// Starts one with what the documentation has for a case: a file, a line of it and those that are
+    /// to stand there.
+    ///
+    /// # Errors
+    /// If it does not start, or there is no such line.
+    pub fn start_changed(kind: Kind, namespace: &Namespace, changes: &[Change<'_>]) -> Result<Option<Self>> {
         let Some(program) = kind.program() else { return Ok(None) };
         let directory = tempfile::Builder::new().prefix("proxy-").tempdir().context("make a directory")?;
         let documents = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/l7");
         for file in fs::read_dir(&documents).context("find the configurations")?.flatten() {
             fs::copy(file.path(), directory.path().join(file.file_name())).context("copy a configuration")?;
+        }
+        for Change { file, line, to } in changes {
+            let path = directory.path().join(file);
+            let text = fs::read_to_string(&path).with_context(|| format!("read {file}"))?;
+            ensure!(text.lines().any(|other| other.trim() == *line), "{file} has no line `{line}`");
+            let lines = text.lines().map(|other| if other.trim() == *line { to } else { other });
+            let changed: Vec<_> = lines.collect();
+            fs::write(&path, changed.join("\n") + "\n").with_context(|| format!("change {file}"))?;
         }
         let log = directory.path().join("log");
         let home = directory.path().display().to_string();

@@ -4,6 +4,8 @@
 
 /// What clients write into headers.
 mod forged;
+/// A balancer in front that speaks PROXY.
+mod balancer;
 /// What is when weir hangs, or the service does.
 mod failing;
 /// The socket for nginx, Traefik and Caddy.

@@ -16,7 +16,7 @@ use weir_tests::{
     agent::{Agent, binary},
     namespace::Pair,
     patience,
-    peers::{Kind, Proxy},
+    peers::{Change, Kind, Proxy},
     web::{Answer, Server},
 };
 
@@ -66,6 +66,13 @@ pub(crate) struct Street {
 impl Street {
     /// Builds one; nothing: there is no such proxy.
     pub(crate) fn new(kind: Kind) -> Result<Option<Self>> {
+        let Some(street) = Self::open(kind, &[], true)? else { return Ok(None) };
+        street.wait(|street| street.ask(CUSTOMER, "/items", None));
+        Ok(Some(street))
+    }
+
+    /// Builds one with changes to the configuration of the proxy; `direct`: clients reach it themselves.
+    pub(crate) fn open(kind: Kind, changes: &[Change<'_>], direct: bool) -> Result<Option<Self>> {
         let pair = Pair::new()?;
         pair.add_client_addresses([CUSTOMER, OFFICE, CDN, STUFFER, SCRAPER].map(Into::into))?;
         let service = Server::start_at_port(Some(&pair.server), Proxy::SERVICE)?;
@@ -87,7 +94,7 @@ l7:
     http: ['127.0.0.1:9650']
     haproxy: ['127.0.0.1:9651']
     logs: ['127.0.0.1:9653']
-  clients: {{trusted_proxies: [{CDN}/32], consumer_header: x-api-key}}
+  clients: {{trusted_proxies: [{CDN}/32], direct: {direct}, consumer_header: x-api-key}}
   rules:
     - {{name: bad-bot, when: \"request.headers['user-agent'].contains('BadBot')\", then: deny, score: 30}}
   routes:
@@ -109,16 +116,16 @@ l7:
             metrics = Agent::METRICS,
         ))?;
         agent.start()?;
-        let Some(proxy) = Proxy::start(kind, &pair.server)? else { return Ok(None) };
-        let street = Self { agent, service, proxy, pair };
-        // Some listen before they have read what to do.
+        let Some(proxy) = Proxy::start_changed(kind, &pair.server, changes)? else { return Ok(None) };
+        Ok(Some(Self { agent, service, proxy, pair }))
+    }
+
+    /// Waits until it answers: some listen before they have read what to do.
+    pub(crate) fn wait(&self, ask: impl Fn(&Self) -> Result<Got>) {
         let deadline = Instant::now() + patience::seconds(START_SECONDS);
-        while street.ask(CUSTOMER, "/items", None).map_or(0, |got| got.status) != 200
-            && Instant::now() < deadline
-        {
+        while ask(self).map_or(0, |got| got.status) != 200 && Instant::now() < deadline {
             thread::sleep(Duration::from_millis(20));
         }
-        Ok(Some(street))
     }
 
     /// Returns the status of an answer.
@@ -167,7 +174,7 @@ l7:
         }
     }
 
-    fn bans(&self) -> String {
+    pub(crate) fn bans(&self) -> String {
         String::from_utf8_lossy(&self.agent.weir(&["bans"]).unwrap().stdout).into_owned()
     }
 
@@ -192,9 +199,21 @@ l7:
 
 /// Asks the proxy of a gateway for a path, with headers.
 pub(crate) fn ask(pair: &Pair, from: Ipv4Addr, path: &str, headers: &[(&str, &str)]) -> Result<Got> {
+    ask_behind(pair, from, &[], path, headers)
+}
+
+/// Asks it after some bytes that are not HTTP.
+pub(crate) fn ask_behind(
+    pair: &Pair,
+    from: Ipv4Addr,
+    preamble: &[u8],
+    path: &str,
+    headers: &[(&str, &str)],
+) -> Result<Got> {
     let to = SocketAddrV4::new(Pair::SERVER.v4, Proxy::PORT);
     let mut stream = pair.client.run(|| dial(from, to))?;
     stream.set_read_timeout(Some(patience::seconds(1).max(PATIENCE)))?;
+    stream.write_all(preamble)?;
     let mut request = format!("GET {path} HTTP/1.1\r\nHost: api.example.org\r\nConnection: close\r\n");
     for (name, value) in headers {
         write!(request, "{name}: {value}\r\n")?;

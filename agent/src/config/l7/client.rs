@@ -7,21 +7,31 @@ use crate::config::{raw::Text, validate::check::Check};
 const HEADERS_MAX: usize = 32;
 
 /// Who the client is, and what is told of a request.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Clients {
     /// Proxies and balancers whose word about the client is believed. They are never banned for what
     /// their clients do.
     pub trusted: Vec<IpNet>,
+    /// Packets of clients reach this host, so that the kernel can drop them. Not so behind a balancer
+    /// that ends connections.
+    pub direct: bool,
     /// Headers that rules look at, in lower case.
     pub headers: Vec<String>,
     /// The header that says who a request is charged to, in lower case.
     pub consumer: Option<String>,
 }
 
+impl Default for Clients {
+    fn default() -> Self {
+        Self { trusted: Vec::new(), direct: true, headers: Vec::new(), consumer: None }
+    }
+}
+
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Raw {
     trusted_proxies: Vec<Text>,
+    direct: Option<bool>,
     headers: Vec<Text>,
     consumer_header: Option<Text>,
 }
@@ -34,7 +44,7 @@ pub(super) fn validate(check: &mut Check, raw: &Raw) -> Clients {
     let names = raw.headers.iter().enumerate();
     let headers = names.map(|(i, text)| header(check, &format!("l7.clients.headers[{i}]"), text)).collect();
     let consumer = raw.consumer_header.as_ref().map(|text| header(check, "l7.clients.consumer_header", text));
-    Clients { trusted, headers, consumer }
+    Clients { trusted, direct: raw.direct.unwrap_or(true), headers, consumer }
 }
 
 /// The name of a header (RFC 9110, section 5.1), in the spelling in which names are compared.

@@ -120,7 +120,8 @@ async fn what_is_owed_outlives_a_reload() {
 
 #[test]
 fn only_who_sends_the_packets_is_direct() {
-    let trusted: Vec<IpNet> = vec!["10.0.0.0/8".parse().unwrap()];
+    let clients = l7::Clients { trusted: vec!["10.0.0.0/8".parse().unwrap()], ..l7::Clients::default() };
+    let behind = l7::Clients { direct: false, ..clients.clone() };
     for (peer, client, forwarded, address, direct) in [
         // The proxy says both.
         ("198.51.100.7", "198.51.100.7", "198.51.100.7", "198.51.100.7", true),
@@ -146,7 +147,8 @@ fn only_who_sends_the_packets_is_direct() {
             ..Seen::default()
         };
         let want = Client { address: address.parse().unwrap(), direct };
-        assert_eq!(who(&trusted, &seen), want, "{seen:?}");
+        assert_eq!(who(&clients, &seen), want, "{seen:?}");
+        assert_eq!(who(&behind, &seen), Client { direct: false, ..want }, "{seen:?}");
     }
 }
 
