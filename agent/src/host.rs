@@ -11,7 +11,7 @@ use std::{fs, io, net::IpAddr};
 use ipnet::IpNet;
 use nix::ifaddrs::getifaddrs;
 
-use crate::{config::Management, policy::Protected};
+use crate::{config::Config, policy::Protected};
 
 /// Where resolvers are named; the second by systemd-resolved, which names itself in the first.
 const RESOLVERS: [&str; 2] = ["/etc/resolv.conf", "/run/systemd/resolve/resolv.conf"];
@@ -22,7 +22,7 @@ const LINK_LOCAL: [&str; 2] = ["169.254.0.0/16", "fe80::/10"];
 
 /// Returns what nothing may cut off: each prefix once, under the first of its names.
 #[must_use]
-pub fn protected(management: &Management) -> Vec<(Protected, IpNet)> {
+pub fn protected(config: &Config) -> Vec<(Protected, IpNet)> {
     let hosts = |what, addresses: io::Result<Vec<IpAddr>>| {
         let addresses = addresses.unwrap_or_else(|error| {
             tracing::warn!(%error, "cannot protect {what:?} addresses; name them under management.sources");
@@ -33,11 +33,12 @@ pub fn protected(management: &Management) -> Vec<(Protected, IpNet)> {
     let link_local =
         LINK_LOCAL.iter().filter_map(|prefix| Some((Protected::LinkLocal, prefix.parse().ok()?)));
     let mut all: Vec<(Protected, IpNet)> =
-        management.sources.iter().map(|prefix| (Protected::Management, *prefix)).collect();
+        config.management.sources.iter().map(|prefix| (Protected::Management, *prefix)).collect();
     all.extend(hosts(Protected::Own, own()));
     all.extend(hosts(Protected::Gateway, route::gateways()));
     all.extend(hosts(Protected::Resolver, resolvers()));
     all.extend(link_local);
+    all.extend(config.l7.clients.trusted.iter().map(|prefix| (Protected::TrustedProxy, *prefix)));
     let mut seen = std::collections::HashSet::new();
     all.retain(|(_, prefix)| seen.insert(*prefix));
     all
@@ -86,6 +87,8 @@ fn nameservers(text: &str) -> Vec<IpAddr> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use super::*;
 
     #[test]
@@ -99,11 +102,9 @@ mod tests {
 
     #[test]
     fn what_is_always_there_is_protected_once() {
-        let management = Management {
-            sources: vec!["127.0.0.1/32".parse().unwrap(), "192.0.2.0/24".parse().unwrap()],
-            ports: Vec::new(),
-        };
-        let protected = protected(&management);
+        let text = "interfaces: [{name: eth0}]\nmanagement: {sources: [127.0.0.1, 192.0.2.0/24]}\n\
+                    l7: {clients: {trusted_proxies: [192.0.2.0/24, 203.0.113.0/24]}}\n";
+        let protected = protected(&Config::parse(Path::new("weir.yaml"), text).unwrap());
         let names = |prefix: &str| -> Vec<Protected> {
             let prefix: IpNet = prefix.parse().unwrap();
             protected.iter().filter(|(_, other)| *other == prefix).map(|(what, _)| *what).collect()
@@ -112,5 +113,6 @@ mod tests {
         assert_eq!(names("192.0.2.0/24"), [Protected::Management]);
         assert_eq!(names("fe80::/10"), [Protected::LinkLocal]);
         assert_eq!(names("169.254.0.0/16"), [Protected::LinkLocal]);
+        assert_eq!(names("203.0.113.0/24"), [Protected::TrustedProxy]);
     }
 }

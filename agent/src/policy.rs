@@ -108,6 +108,10 @@ pub enum Protected {
     Resolver,
     /// Link-local addresses (RFC 3927, RFC 4291): neighbours, routers, cloud metadata.
     LinkLocal,
+    /// Hops whose word about the client is believed: `l7.clients.trusted_proxies`. Their packets are
+    /// those of many clients. No list and no ban drops them; limits hold for them as for anybody, since
+    /// the ranges that are named may be wide.
+    TrustedProxy,
 }
 
 impl Protected {
@@ -120,6 +124,15 @@ impl Protected {
             Self::Gateway => "gateway",
             Self::Resolver => "resolver",
             Self::LinkLocal => "link-local",
+            Self::TrustedProxy => "trusted proxy",
+        }
+    }
+
+    /// Returns what happens to packets from there.
+    const fn action(self) -> Action {
+        match self {
+            Self::Management | Self::Own | Self::Gateway | Self::Resolver | Self::LinkLocal => Action::Allow,
+            Self::TrustedProxy => Action::Observe,
         }
     }
 }
@@ -156,7 +169,7 @@ impl Policy {
             entries: Arc::new(prefixes.iter().copied().collect()),
         };
         let mut lists: Vec<List> = protect::grouped(protected)
-            .map(|(what, prefixes)| inline(Origin::Protected(what), Action::Allow, DEFAULT, &prefixes))
+            .map(|(what, prefixes)| inline(Origin::Protected(what), what.action(), DEFAULT, &prefixes))
             .collect();
         lists.push(inline(Origin::Allow, Action::Allow, DEFAULT, &config.allow));
         // What a balancer sends in its own name, health checks foremost, passes; the class of its

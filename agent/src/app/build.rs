@@ -45,7 +45,7 @@ pub(super) fn build(
     classes: &mut Classes,
     numbers: &mut LimitNumbers,
 ) -> Result<Built, TooManyClasses> {
-    let protected = host::protected(&config.management);
+    let protected = host::protected(config);
     let policy = Policy::new(config, feeds, &protected, numbers);
     let conflicts = protect::conflicts(&policy.lists, &protected);
     let (merged, delta) = InForce::merge(in_force, &policy.lists, classes)?;

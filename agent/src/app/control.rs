@@ -11,7 +11,7 @@ use crate::{
     datapath::rules::RuleError,
     host,
     policy::{
-        List, Origin, Policy,
+        List, Origin, Policy, Protected,
         protect::{met, untouchable},
     },
     record::seconds,
@@ -134,7 +134,7 @@ impl App {
     fn guard(&mut self) -> &[List] {
         let stale = self.guard.as_ref().is_none_or(|guard| guard.read.elapsed() > HOST_AGE_MAX);
         if stale {
-            let protected = host::protected(&self.config.management);
+            let protected = host::protected(&self.config);
             let policy = Policy::new(&self.config, &self.feeds, &protected, &mut self.numbers.clone());
             let lists = untouchable(&policy.lists).cloned().collect();
             self.guard = Some(Guard { lists, read: Instant::now() });
@@ -198,6 +198,9 @@ fn way_out(origin: &Origin) -> String {
         Origin::Feed(name) => format!("take it out of the list of feed `{name}` first"),
         Origin::Consensus(name) => format!("take it out of the lists of consensus `{name}` first"),
         Origin::Balancer => "take it out of `balancers` first, or choose narrower prefixes".to_owned(),
+        Origin::Protected(Protected::TrustedProxy) => {
+            "take it out of `l7.clients.trusted_proxies` first; a client behind it can be banned".to_owned()
+        }
         Origin::Protected(_) => "choose narrower prefixes that leave it out".to_owned(),
     }
 }

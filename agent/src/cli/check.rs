@@ -86,7 +86,7 @@ pub(super) fn check(path: &Path, state: &Path, format: Format) -> Result<ExitCod
     };
     let feeds = read(&config, state)?;
     let rows: Vec<_> = feeds.iter().map(FeedRecord::from).collect();
-    let protected = host::protected(&config.management);
+    let protected = host::protected(&config);
     let policy = Policy::new(&config, &feeds, &protected, &mut LimitNumbers::default());
     let merged = merge::merge(&policy.lists, &mut Classes::default()).map_err(AppError::from)?;
     let demand = Demand::of(&merged);

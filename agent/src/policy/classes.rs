@@ -11,7 +11,7 @@ use weir_common::{
     limit::{DEFAULT, PARTNER, SUSPICIOUS},
 };
 
-use super::{List, Origin, Vote};
+use super::{List, Origin, Protected, Vote};
 use crate::config::Consensus;
 
 /// Which lists name an address, and what follows.
@@ -39,7 +39,7 @@ enum ActionName {
 
 impl ClassSpec {
     /// Returns what follows from being on these lists: allow, and with it balancers, beats all, then
-    /// partner, then a list that drops, then one that would, then one that only observes. What is
+    /// partner and trusted proxy, then a list that drops, then one that would, then one that only observes. What is
     /// suspicious to one list is held to that profile wherever it passes.
     #[must_use]
     pub fn of(lists: &[&List]) -> Self {
@@ -57,10 +57,13 @@ impl ClassSpec {
             said.iter().any(|said| said.0 == action && (said.1 == shadow || action == Action::Allow))
         };
         let named = |profile: u8| said.iter().any(|said| said.2 == profile);
-        let profile = [PARTNER, SUSPICIOUS].into_iter().find(|profile| named(*profile)).unwrap_or(DEFAULT);
+        let hop = lists.iter().any(|list| list.origin == Origin::Protected(Protected::TrustedProxy));
+        let profile = [PARTNER, SUSPICIOUS].into_iter().find(|profile| named(*profile));
+        // What a list says of a hop is meant for one of those behind it.
+        let profile = profile.filter(|profile| !(hop && *profile == SUSPICIOUS)).unwrap_or(DEFAULT);
         let (action, shadow) = if any(Action::Allow, false) {
             (Action::Allow, false)
-        } else if profile == PARTNER {
+        } else if profile == PARTNER || hop {
             (Action::Observe, false)
         } else if any(Action::Drop, false) {
             (Action::Drop, false)

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use weir_common::{
     addr::{Address, V6, network_v4},
     class::Action,
-    limit,
+    limit::PARTNER,
 };
 
 use super::{List, Origin, Protected};
@@ -112,8 +112,10 @@ fn conflicts_of(list: &List, protected: &[(Protected, IpNet)], sieve: &Sieve) ->
 
 /// Returns the lists whose sources no ban may cut off and no rule slow down.
 pub fn untouchable(lists: &[List]) -> impl Iterator<Item = &List> {
-    let partner = |list: &List| list.profile == limit::PARTNER;
-    lists.iter().filter(move |list| (list.action == Action::Allow && !list.shadow) || partner(list))
+    let passes = |list: &List| list.action == Action::Allow && !list.shadow;
+    let spared =
+        |list: &List| list.profile == PARTNER || list.origin == Origin::Protected(Protected::TrustedProxy);
+    lists.iter().filter(move |list| passes(list) || spared(list))
 }
 
 /// Returns the first entry of these lists that `prefix` covers or lies in, and whose it is.
@@ -180,17 +182,19 @@ mod tests {
             (Protected::Gateway, "10.0.0.1/32"),
             (Protected::Management, "192.0.2.0/24"),
             (Protected::LinkLocal, "fe80::/10"),
+            (Protected::TrustedProxy, "203.0.113.0/28"),
         ]);
         let lists = [
-            list(Action::Drop, &[(0x0a00_0000, 8), (0xc000_0207, 32), (0xc633_6401, 32)]),
+            list(Action::Drop, &[(0x0a00_0000, 8), (0xc000_0207, 32), (0xc633_6401, 32), (0xcb00_7107, 32)]),
             list(Action::Allow, &[(0x0a00_0001, 32)]),
         ];
         let told = conflicts(&lists, &protected);
-        assert_eq!((told.len(), told[0].entries), (1, 3));
+        assert_eq!((told.len(), told[0].entries), (1, 4));
         let entries: Vec<_> = told[0].first.iter().map(|c| (c.entry.to_string(), c.what.as_str())).collect();
         let want = [
             ("10.0.0.0/8".to_owned(), "gateway"),
             ("192.0.2.7/32".to_owned(), "management"),
+            ("203.0.113.7/32".to_owned(), "trusted proxy"),
             ("fe80::1/128".to_owned(), "link-local"),
         ];
         assert_eq!(entries, want);
@@ -226,7 +230,7 @@ mod tests {
                 ..list(Action::Allow, &[])
             },
             list(Action::Drop, &[(0xc633_6400, 24)]),
-            List { origin: Origin::Partners, profile: limit::PARTNER, ..partner },
+            List { origin: Origin::Partners, profile: PARTNER, ..partner },
         ];
         let met = |prefix: &str| {
             let (origin, entry) = met(prefix.parse().unwrap(), untouchable(&lists))?;
