@@ -9,7 +9,8 @@ use weir::{
     config::Config,
     datapath::{Datapath, Pins, clock, counters::Counters, memory::Mapped},
     feed::{Feed, Listing, format::plain},
-    policy::{Policy, Protected, classes::Classes, compile, generations::Next, limits::LimitNumbers, merge},
+    offline::Compiled,
+    policy::{Protected, compile, generations::Next},
 };
 pub(crate) use weir_common::counter::Outcome;
 use weir_common::{
@@ -23,7 +24,7 @@ use weir_common::{
 
 use crate::table::{Case, Setting, rules};
 
-const SIZES: Sizes = Sizes { v4_bits: 17, v6_bits: 10, limiter_bits: 17 };
+pub(crate) const SIZES: Sizes = Sizes { v4_bits: 17, v6_bits: 10, limiter_bits: 17 };
 /// Ethernet and IPv6 headers.
 const SHORTEST_BUFFER: usize = 54;
 /// A page, less headroom and `struct skb_shared_info`.
@@ -56,19 +57,12 @@ const NOW: u64 = 1 << 33;
 const HOUR: u64 = 3_600_000_000;
 
 /// The secret of the limiter of [`Heap::started`].
-const SEED: Seed = Seed(0x0123_4567_89ab_cdef, 0xfedc_ba98_7654_3211);
+pub(crate) const SEED: Seed = Seed(0x0123_4567_89ab_cdef, 0xfedc_ba98_7654_3211);
 
 /// What a frame got.
 pub(crate) type Judgement = (Outcome, Reason);
 
-/// What a setting compiles to.
-struct Compiled {
-    policy: Policy,
-    merged: merge::Merged,
-    classes: Classes,
-}
-
-fn compile(setting: Setting) -> Compiled {
+pub(crate) fn compile(setting: Setting) -> Compiled {
     let config = Config::parse(Path::new("table.yaml"), &setting.config()).expect("the table's own policy");
     let feeds: Vec<Feed> = config
         .feeds
@@ -79,11 +73,8 @@ fn compile(setting: Setting) -> Compiled {
             Feed { listing, ..Feed::new(feed.clone()) }
         })
         .collect();
-    let mut classes = Classes::default();
     let protected = [(Protected::Management, "198.51.100.99/32".parse().expect("a prefix"))];
-    let policy = Policy::new(&config, &feeds, &protected, &mut LimitNumbers::default());
-    let merged = merge::merge(&policy.lists, &mut classes).expect("few lists");
-    Compiled { policy, merged, classes }
+    Compiled::new(&config, &feeds, &protected).expect("few lists")
 }
 
 /// Returns a line of buckets that owe, to nobody that a frame could come from.

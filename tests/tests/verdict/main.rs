@@ -4,6 +4,7 @@
 
 mod judge;
 mod mutated;
+mod replayed;
 mod table;
 
 use std::collections::HashSet;
