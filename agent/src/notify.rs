@@ -19,10 +19,10 @@ use std::{
     time::{Instant, SystemTime},
 };
 
-use prometheus::{IntCounterVec, IntGaugeVec, Opts, Registry};
+use prometheus::{IntCounterVec, IntGaugeVec, Opts};
 use tokio::{sync::watch, task::JoinSet, time::sleep_until};
 
-use crate::{config::l7, rules::Bulletin};
+use crate::{config::l7, rules::Bulletin, telemetry::registry::Registry};
 use board::Board;
 pub use board::{Alert, Kind};
 use target::Target;
@@ -62,6 +62,12 @@ impl Notifier {
     pub fn register(&self, registry: &Registry) -> prometheus::Result<()> {
         registry.register(Box::new(self.0.alerts.clone()))?;
         registry.register(Box::new(self.0.deliveries.clone()))
+    }
+
+    /// Returns what is wrong.
+    #[must_use]
+    pub fn alerts(&self) -> Arc<BTreeMap<(Kind, String), Alert>> {
+        Arc::clone(&self.0.news.borrow())
     }
 
     /// Says what is wrong of a kind, with what and how. What was and is not named is over.

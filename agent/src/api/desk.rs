@@ -5,7 +5,10 @@ use tokio::{
 };
 
 use super::Problem;
-use crate::rules::{Author, Rule, Wanted};
+use crate::{
+    audit::Actor,
+    rules::{Author, Rule, Wanted},
+};
 
 /// Requests that may wait for the owner of the datapath.
 const PLACES: usize = 64;
@@ -27,6 +30,17 @@ pub enum Ask {
     Withdraw(IpNet, Author),
 }
 
+impl Ask {
+    /// Returns whose wish it is, where the wish says so.
+    fn author(&self) -> Option<&Author> {
+        match self {
+            Self::Set(wanted) => wanted.first().map(|wanted| &wanted.by),
+            Self::Withdraw(_, author) => Some(author),
+            Self::List | Self::Get(_) | Self::Lift(_) => None,
+        }
+    }
+}
+
 /// What it answers.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Answer {
@@ -41,6 +55,8 @@ pub struct Answer {
 pub struct Job {
     /// What is asked.
     pub ask: Ask,
+    /// Who asks.
+    pub actor: Actor,
     /// Where the answer goes.
     pub reply: oneshot::Sender<Result<Answer, Problem>>,
 }
@@ -57,11 +73,17 @@ impl Desk {
         (Self(sender), receiver)
     }
 
-    /// Asks and waits for the answer. Whoever gives up waiting is no longer served.
+    /// Asks in the name of whoever wants it, as the rules say, and waits for the answer.
     pub(crate) async fn ask(&self, ask: Ask) -> Result<Answer, Problem> {
+        let actor = ask.author().map_or(Actor::Agent, Actor::from);
+        self.ask_as(actor, ask).await
+    }
+
+    /// Asks in somebody's name and waits for the answer. Whoever gives up waiting is no longer served.
+    pub(crate) async fn ask_as(&self, actor: Actor, ask: Ask) -> Result<Answer, Problem> {
         let (reply, answer) = oneshot::channel();
         let asked = async {
-            self.0.send(Job { ask, reply }).await.ok()?;
+            self.0.send(Job { ask, actor, reply }).await.ok()?;
             answer.await.ok()
         };
         // Nothing comes back from an agent that is about to end.

@@ -1,16 +1,14 @@
 //! `/v1/feeds`: what can be done with a feed. How feeds are, `weir feeds` reads from the record.
 
-use axum::{
-    Extension, Router,
-    body::Body,
-    extract::{Path, State},
-    response::Response,
-    routing::post,
-};
+use axum::{Extension, Router, body::Body, extract::State, response::Response, routing::post};
 use serde::{Deserialize, Serialize};
 
-use super::{Problem, page, peer::Peer, read};
+use super::{Part, Problem, page, peer::Peer, read};
 use crate::{
+    audit::{
+        Audit, What,
+        entry::{self, FeedChange},
+    },
     feed::{Feed, engine::Handle},
     record::FeedRecord,
 };
@@ -37,7 +35,7 @@ pub struct Taken {
     pub taken: usize,
 }
 
-pub(super) fn routes() -> Router<Handle> {
+pub(super) fn routes() -> Router<(Handle, Audit)> {
     Router::new()
         .route("/v1/feeds/{name}/accept", post(accept))
         .route("/v1/feeds/{name}/refresh", post(refresh))
@@ -47,28 +45,33 @@ pub(super) fn routes() -> Router<Handle> {
 type Reply = Result<Response, Problem>;
 
 async fn accept(
-    State(feeds): State<Handle>,
+    State((feeds, audit)): State<(Handle, Audit)>,
     Extension(peer): Extension<Peer>,
-    Path(name): Path<String>,
+    Part(name): Part,
 ) -> Reply {
     peer.may_change()?;
-    tracing::info!(feed = %name, by = ?peer, "list accepted");
-    view(feeds.accept(&name).await)
+    let accepted = feeds.accept(&name).await;
+    if let Ok(feed) = &accepted {
+        tracing::info!(feed = %name, by = %peer.actor(), "list accepted");
+        let (change, listing) = (FeedChange::Accepted, feed.listing.clone());
+        audit.note(peer.actor(), What::Feed(entry::Feed { name, change, listing }));
+    }
+    view(accepted)
 }
 
 async fn refresh(
-    State(feeds): State<Handle>,
+    State((feeds, _)): State<(Handle, Audit)>,
     Extension(peer): Extension<Peer>,
-    Path(name): Path<String>,
+    Part(name): Part,
 ) -> Reply {
     peer.may_change()?;
     view(feeds.refresh(&name).await)
 }
 
 async fn lines(
-    State(feeds): State<Handle>,
+    State((feeds, _)): State<(Handle, Audit)>,
     Extension(peer): Extension<Peer>,
-    Path(name): Path<String>,
+    Part(name): Part,
     body: Body,
 ) -> Reply {
     peer.may_change()?;

@@ -2,10 +2,15 @@ use std::fmt;
 
 use axum::{
     body::Body,
-    http::{HeaderValue, StatusCode, header::CONTENT_TYPE},
+    http::{
+        HeaderValue, StatusCode,
+        header::{CONTENT_TYPE, RETRY_AFTER},
+    },
     response::{IntoResponse, Response},
 };
 use serde::{Deserialize, Serialize};
+
+use crate::config::{self, ConfigError};
 
 /// Why a request is not served: what is wrong, where, and the mend.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -23,11 +28,14 @@ pub struct Problem {
     /// What would help.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mend: Option<String>,
+    /// Of a configuration, each thing that is wrong with it.
+    #[serde(default, skip_serializing_if = "<[_]>::is_empty")]
+    pub problems: Box<[config::Problem]>,
 }
 
 impl Problem {
     pub(crate) fn new(status: StatusCode, error: impl Into<String>) -> Self {
-        Self { status, error: error.into(), field: None, value: None, mend: None }
+        Self { status, error: error.into(), field: None, value: None, mend: None, problems: Box::default() }
     }
 
     /// A request that says what nobody can do.
@@ -42,6 +50,11 @@ impl Problem {
     pub(crate) fn late() -> Self {
         Self::new(StatusCode::SERVICE_UNAVAILABLE, "the agent is busy: not served in time")
             .mend("try again; GET /v1/rules says what is in force")
+    }
+
+    pub(super) fn crowded() -> Self {
+        Self::new(StatusCode::TOO_MANY_REQUESTS, "too many requests of this user or certificate")
+            .mend("ask again in a second; one request can set many rules")
     }
 
     pub(crate) fn field(self, field: &str) -> Self {
@@ -70,6 +83,13 @@ impl Problem {
     }
 }
 
+impl From<ConfigError> for Problem {
+    fn from(error: ConfigError) -> Self {
+        let problem = Self::new(StatusCode::UNPROCESSABLE_ENTITY, error.to_string());
+        Self { problems: error.problems.into(), ..problem }
+    }
+}
+
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if let Some(value) = &self.value {
@@ -88,7 +108,11 @@ impl std::error::Error for Problem {}
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
         // Strings and nothing else: this cannot fail.
-        json(self.status, serde_json::to_vec(&self).unwrap_or_default())
+        let mut response = json(self.status, serde_json::to_vec(&self).unwrap_or_default());
+        if self.status == StatusCode::TOO_MANY_REQUESTS {
+            response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        response
     }
 }
 

@@ -2,15 +2,10 @@
 
 use std::net::IpAddr;
 
-use axum::{
-    Router,
-    extract::{Path, State},
-    response::Response,
-    routing::get,
-};
+use axum::{Router, extract::State, response::Response, routing::get};
 use serde::{Deserialize, Serialize};
 
-use super::{Problem, page};
+use super::{Part, Problem, page};
 use crate::{config::l7::escalation::Mode, escalate::Ladder};
 
 /// What a source has done, beside the bounds of what follows.
@@ -34,7 +29,7 @@ pub(super) fn routes() -> Router<Ladder> {
     Router::new().route("/v1/risk/{address}", get(find))
 }
 
-async fn find(State(ladder): State<Ladder>, Path(address): Path<String>) -> Result<Response, Problem> {
+async fn find(State(ladder): State<Ladder>, Part(address): Part) -> Result<Response, Problem> {
     let Ok(address) = address.parse() else {
         return Err(Problem::bad("address", address, "is no address").mend("write one like 192.0.2.7"));
     };

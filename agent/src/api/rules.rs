@@ -3,17 +3,12 @@
 use std::time::{Duration, SystemTime};
 
 use axum::{
-    Extension, Router,
-    body::Body,
-    extract::{Path, State},
-    http::StatusCode,
-    response::Response,
-    routing::get,
+    Extension, Router, body::Body, extract::State, http::StatusCode, response::Response, routing::get,
 };
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use super::{Answer, Ask, Desk, Problem, page, peer::Peer, read};
+use super::{Answer, Ask, Desk, Part, Problem, page, peer::Peer, read};
 use crate::{
     config::{Lasts, Prefix},
     rules::{Action, Author, Profile, Rule, Wanted, canonical},
@@ -133,14 +128,14 @@ async fn list(State(desk): State<Desk>) -> Reply {
     page(&Listing::from(desk.ask(Ask::List).await?))
 }
 
-async fn find(State(desk): State<Desk>, Path(prefix): Path<String>) -> Reply {
+async fn find(State(desk): State<Desk>, Part(prefix): Part) -> Reply {
     page(&Listing::from(desk.ask(Ask::Get(parse("prefix", &prefix)?)).await?))
 }
 
 async fn set(
     State(desk): State<Desk>,
     Extension(peer): Extension<Peer>,
-    Path(prefix): Path<String>,
+    Part(prefix): Part,
     body: Body,
 ) -> Reply {
     peer.may_change()?;
@@ -170,11 +165,7 @@ async fn set_many(State(desk): State<Desk>, Extension(peer): Extension<Peer>, bo
     change(&desk, &peer, Ask::Set(wanted.collect::<Result<_, _>>()?)).await
 }
 
-async fn lift(
-    State(desk): State<Desk>,
-    Extension(peer): Extension<Peer>,
-    Path(prefix): Path<String>,
-) -> Reply {
+async fn lift(State(desk): State<Desk>, Extension(peer): Extension<Peer>, Part(prefix): Part) -> Reply {
     peer.may_change()?;
     change(&desk, &peer, Ask::Lift(parse("prefix", &prefix)?)).await
 }
@@ -187,9 +178,9 @@ async fn change(desk: &Desk, peer: &Peer, ask: Ask) -> Reply {
         Ask::List | Ask::Get(_) => ("read", 0),
     };
     tracing::debug!(?ask, "asked for a change");
-    let answer = desk.ask(ask).await;
+    let answer = desk.ask_as(peer.actor(), ask).await;
     let result = answer.as_ref().map_or_else(|problem| problem.status.as_u16(), |_| 200);
-    tracing::info!(uid = peer.uid(), pid = peer.pid(), what, rules, result, "rules");
+    tracing::info!(by = %peer.actor(), what, rules, result, "rules");
     page(&Listing::from(answer?))
 }
 

@@ -19,16 +19,12 @@ use tokio::{
     time::{Duration, sleep, timeout},
 };
 
-use super::{Desk, peer::Peer, router};
-use crate::{
-    escalate::Ladder,
-    feed::engine::Handle,
-    unix::{self, Place},
-};
+use super::peer::Peer;
+use crate::unix::{self, Place};
 
 /// Connections that are served at a time; others wait in the kernel's queue.
 const CONNECTIONS: usize = 32;
-const BOUNDS: Bounds = Bounds {
+pub(super) const BOUNDS: Bounds = Bounds {
     headers: 32,
     // The least that hyper takes.
     buffer_bytes: 8 << 10,
@@ -38,7 +34,7 @@ const BOUNDS: Bounds = Bounds {
 /// How long that request may take then.
 const DRAIN: Duration = Duration::from_secs(2);
 /// How long it is waited before the next connection is accepted where none can be.
-const PAUSE: Duration = Duration::from_millis(100);
+pub(super) const PAUSE: Duration = Duration::from_millis(100);
 
 /// A socket that is bound. Dropped, it is removed, unless another has taken its place.
 #[derive(Debug)]
@@ -68,18 +64,12 @@ impl Socket {
         self.listener.take().ok_or_else(|| io::Error::other("the socket is in use"))
     }
 
-    /// Serves the API until `stopped`.
+    /// Serves pages until `stopped`.
     ///
     /// # Errors
     /// If the socket cannot be listened on.
-    pub async fn serve(
-        mut self,
-        desk: Desk,
-        (feeds, ladder): (Handle, Ladder),
-        stopped: watch::Receiver<()>,
-    ) -> io::Result<()> {
+    pub async fn serve(mut self, router: Router, stopped: watch::Receiver<()>) -> io::Result<()> {
         let listener = UnixListener::from_std(self.take()?)?;
-        let router = router(desk, feeds, ladder);
         let places = Arc::new(Semaphore::new(CONNECTIONS));
         let mut connections = JoinSet::new();
         let mut stop = stopped.clone();

@@ -19,12 +19,26 @@ pub enum Kind {
     ConfigurationRefused,
     /// An interface that should be protected is not.
     InterfaceLost,
+    /// Somebody has changed behind the agent's back what the kernel enforces by; it is mended.
+    Drift,
+    /// The audit cannot be written.
+    AuditFailed,
+    /// The audit is not as it was left.
+    AuditTampered,
 }
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Self; 5] =
-        [Self::BanCap, Self::ManyBans, Self::FeedHeld, Self::ConfigurationRefused, Self::InterfaceLost];
+    pub const ALL: [Self; 8] = [
+        Self::BanCap,
+        Self::ManyBans,
+        Self::FeedHeld,
+        Self::ConfigurationRefused,
+        Self::InterfaceLost,
+        Self::Drift,
+        Self::AuditFailed,
+        Self::AuditTampered,
+    ];
 
     /// Returns its name in metrics and webhooks.
     #[must_use]
@@ -35,6 +49,9 @@ impl Kind {
             Self::FeedHeld => "feed_held",
             Self::ConfigurationRefused => "configuration_refused",
             Self::InterfaceLost => "interface_lost",
+            Self::Drift => "drift",
+            Self::AuditFailed => "audit_failed",
+            Self::AuditTampered => "audit_tampered",
         }
     }
 
@@ -47,6 +64,9 @@ impl Kind {
             Self::FeedHeld => "WeirFeedHeld",
             Self::ConfigurationRefused => "WeirConfigurationRefused",
             Self::InterfaceLost => "WeirInterfaceLost",
+            Self::Drift => "WeirDrift",
+            Self::AuditFailed => "WeirAuditFailed",
+            Self::AuditTampered => "WeirAuditTampered",
         }
     }
 
@@ -54,8 +74,13 @@ impl Kind {
     #[must_use]
     pub const fn severity(self) -> &'static str {
         match self {
-            Self::InterfaceLost => "critical",
-            Self::BanCap | Self::ManyBans | Self::FeedHeld | Self::ConfigurationRefused => "warning",
+            Self::InterfaceLost | Self::AuditTampered => "critical",
+            Self::BanCap
+            | Self::ManyBans
+            | Self::FeedHeld
+            | Self::ConfigurationRefused
+            | Self::Drift
+            | Self::AuditFailed => "warning",
         }
     }
 }
