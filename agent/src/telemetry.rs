@@ -1,9 +1,17 @@
-//! Logs and metrics.
+//! Logs, metrics, and a page for people.
 
 /// The metrics page, made anew from the kernel's counters at each scrape.
 pub mod metrics;
+/// What there is to be counted, and what has been.
+pub mod registry;
+/// The text formats of the metrics page.
+pub mod exposition;
+/// All metrics, in words.
+pub mod catalogue;
 /// The HTTP listener for metrics and health.
 pub mod server;
+/// The status page.
+pub mod page;
 
 use std::io::{self, IsTerminal as _};
 

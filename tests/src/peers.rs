@@ -73,9 +73,30 @@ fn from_debian(name: &str) -> Option<PathBuf> {
     unpacked.find(|path| path.is_file()).or_else(|| in_path(name))
 }
 
-/// Returns where the libraries of unpacked packages are.
-fn libraries() -> Option<PathBuf> {
-    Some(directory()?.join("debian/usr/lib/x86_64-linux-gnu"))
+/// Returns where the libraries of unpacked packages are, as `LD_LIBRARY_PATH` has it.
+fn libraries() -> Option<String> {
+    let debian = directory()?.join("debian");
+    let folders = ["usr/lib/x86_64-linux-gnu", "lib/x86_64-linux-gnu", "usr/lib/x86_64-linux-gnu/pulseaudio"];
+    Some(folders.map(|folder| debian.join(folder).display().to_string()).join(":"))
+}
+
+/// Lays a folder of unpacked packages over that of the machine, as processes of a namespace see it, so that
+/// programs find there what they look for by its whole path: `usr/share`, `etc`.
+///
+/// # Errors
+/// If the kernel refuses.
+pub fn lay_over(namespace: &Namespace, folder: &str) -> Result<()> {
+    let Some(unpacked) = directory().map(|peers| peers.join("debian").join(folder)) else { return Ok(()) };
+    if !unpacked.is_dir() {
+        return Ok(());
+    }
+    let target = format!("/{folder}");
+    namespace.run(|| {
+        let options = format!("lowerdir={}:{target}", unpacked.display());
+        let flags = nix::mount::MsFlags::MS_RDONLY;
+        nix::mount::mount(Some("overlay"), target.as_str(), Some("overlay"), flags, Some(options.as_str()))
+            .with_context(|| format!("lay files over {target}"))
+    })
 }
 
 /// Returns a program from a package of PyPI.

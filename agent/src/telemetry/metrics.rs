@@ -1,26 +1,47 @@
 //! The metrics page, made anew from the kernel's counters at each scrape.
 //!
 //! Nothing is polled for it in between, and nothing that the kernel counts is counted again here. No label
-//! carries an address.
+//! carries an address. docs/metrics.md lists all of them; see [`super::catalogue`].
 
+/// The agent, its policy and its configuration.
+mod agent;
+/// What the kernel has counted, at one moment.
+mod reading;
+/// Packets, classes, limits, events.
+mod packets;
+/// Lists.
+mod feeds;
 /// Bans and manual rules.
 mod rules;
+/// What was changed behind the agent's back.
+mod drift;
 
-use std::sync::{
-    Mutex, PoisonError,
-    atomic::{AtomicU64, Ordering::Relaxed},
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::{Instant, SystemTime},
 };
 
-use prometheus::{Encoder as _, GaugeVec, IntCounterVec, IntGaugeVec, Opts, Registry, TextEncoder};
-use weir_common::counter::{Answer, Counter, Outcome, Tally};
+use prometheus::{
+    GaugeVec, IntCounterVec, IntGaugeVec, Opts, process_collector::ProcessCollector, proto::MetricFamily,
+};
+use weir_common::counter::{Counter, Outcome};
 
+use super::{
+    exposition::Exposition,
+    registry::{Entry, Registry},
+};
 use crate::{
-    config::Enforce,
-    datapath::{Attached, DatapathError, counters::Counters},
-    policy::{Origin, classes::ClassSpec},
-    record::Record,
+    datapath::{Attached, DatapathError, counters::Counters, memory::Mapped, probe},
+    events::Names,
+    record::{Record, seconds},
 };
 
+pub use drift::DriftCounts;
+use reading::feed_count;
+pub use reading::{Buckets, Reading};
 pub use rules::{Change, Outcome as ChangeOutcome, RuleCounts};
 
 /// What the page is made of.
@@ -29,14 +50,26 @@ pub struct Metrics {
     view: Mutex<View>,
     /// What is counted of decisions about requests.
     l7: Registry,
+    /// What the kernel says of this process.
+    process: Registry,
+    /// Release of the kernel.
+    kernel: String,
     /// Bans and manual rules.
     pub rules: RuleCounts,
+    /// What was changed behind the agent's back.
+    pub drift: DriftCounts,
     /// Events that arrived.
     pub events: AtomicU64,
-    /// Configurations put in force since the start.
-    pub reloads_ok: AtomicU64,
-    /// Configurations refused since the start.
-    pub reloads_refused: AtomicU64,
+    reloads: Reloads,
+}
+
+/// How configurations have been received since the start.
+#[derive(Debug, Default)]
+struct Reloads {
+    ok: AtomicU64,
+    refused: AtomicU64,
+    /// When the one in force was taken, in seconds since 1970.
+    taken: AtomicU64,
 }
 
 /// What is in force, as of the last publication.
@@ -50,6 +83,8 @@ pub struct View {
     pub missing: Vec<String>,
     /// How long the last publication took, from lists in memory to the flip, in seconds.
     pub publish_seconds: f64,
+    /// The kernel's maps.
+    pub memory: Arc<Mapped>,
 }
 
 /// Why there is no page.
@@ -67,14 +102,17 @@ impl Metrics {
     /// Returns the metrics of `view`, and those of a registry.
     #[must_use]
     pub fn new(counters: Counters, view: View, l7: Registry) -> Self {
+        let reloads = Reloads { taken: AtomicU64::new(seconds(SystemTime::now())), ..Reloads::default() };
         Self {
             counters,
             view: Mutex::new(view),
             l7,
+            process: process(),
+            kernel: probe::look().release,
             rules: RuleCounts::default(),
+            drift: DriftCounts::default(),
             events: AtomicU64::new(0),
-            reloads_ok: AtomicU64::new(0),
-            reloads_refused: AtomicU64::new(0),
+            reloads,
         }
     }
 
@@ -88,13 +126,44 @@ impl Metrics {
         self.view.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Returns the names behind the numbers of events.
+    #[must_use]
+    pub fn names(&self) -> Names {
+        let view = self.view.lock().unwrap_or_else(PoisonError::into_inner);
+        Names::new(&view.record, &view.interfaces)
+    }
+
+    /// Takes note of a configuration that was put in force, or refused.
+    pub fn reloaded(&self, taken: bool) {
+        if taken {
+            self.reloads.ok.fetch_add(1, Relaxed);
+            self.reloads.taken.store(seconds(SystemTime::now()), Relaxed);
+        } else {
+            self.reloads.refused.fetch_add(1, Relaxed);
+        }
+    }
+
     /// Returns how many packets the kernel has looked at, on interfaces that are there.
     ///
     /// # Errors
     /// [`DatapathError`] where its counters cannot be read.
     pub fn processed(&self) -> Result<u64, DatapathError> {
+        Ok(self.verdicts()?.iter().map(|count| count.packets).sum())
+    }
+
+    /// Returns the same packets by what became of them, in the order of [`Outcome::ALL`].
+    ///
+    /// # Errors
+    /// [`DatapathError`] where the kernel's counters cannot be read.
+    pub fn verdicts(&self) -> Result<[Counter; Outcome::ALL.len()], DatapathError> {
         let slots = self.view.lock().unwrap_or_else(PoisonError::into_inner).slots();
-        Ok(self.counters.packets(&slots)?.iter().map(|row| row.count.packets).sum())
+        let mut sums = [Counter::default(); Outcome::ALL.len()];
+        for row in self.counters.packets(&slots)? {
+            let sum = &mut sums[row.outcome as usize];
+            sum.packets += row.count.packets;
+            sum.bytes += row.count.bytes;
+        }
+        Ok(sums)
     }
 
     /// Returns the packets that were dropped because of a feed.
@@ -106,25 +175,78 @@ impl Metrics {
         feed_count(&self.counters, &view.record.classes, feed, Outcome::Drop)
     }
 
-    /// Returns the page, in the text format of Prometheus (version 0.0.4).
+    /// Reads what the kernel has counted.
+    ///
+    /// # Errors
+    /// [`DatapathError`] where it cannot be read.
+    pub fn read(&self, view: &View) -> Result<Reading, DatapathError> {
+        Reading::take(&self.counters, &*view.memory, &view.slots(), &view.record)
+    }
+
+    /// Returns what is counted of decisions about requests.
+    #[must_use]
+    pub fn l7(&self) -> Vec<MetricFamily> {
+        self.l7.gather()
+    }
+
+    /// Returns the page in a format.
     ///
     /// # Errors
     /// [`MetricsError`]
-    pub fn page(&self) -> Result<Vec<u8>, MetricsError> {
+    pub fn page(&self, format: Exposition) -> Result<Vec<u8>, MetricsError> {
+        let started = Instant::now();
         let view = self.view();
+        let reading = self.read(&view)?;
         let page = Page::default();
-        page.agent(self, &view)?;
-        page.packets(&self.counters, &view)?;
-        page.feeds(&self.counters, &view.record)?;
-        page.limits(&self.counters, &view.record)?;
+        page.build(&self.kernel)?;
+        page.policy(&view.record, view.publish_seconds)?;
+        page.reloads(&self.reloads)?;
+        page.interfaces(&view.interfaces, &view.missing)?;
+        page.tables(&view.record, &reading.buckets, &self.rules)?;
+        page.packets(&reading, &view.interfaces)?;
+        page.classes(&reading, &view.record)?;
+        page.feeds(&reading, &view.record)?;
+        page.limits(&reading, &view.record)?;
         page.rules(&self.rules)?;
-        page.events(self.counters.tally()?, self.events.load(Relaxed))?;
-        let mut text = Vec::new();
-        let encoder = TextEncoder::new();
-        encoder.encode(&page.registry.gather(), &mut text)?;
-        encoder.encode(&self.l7.gather(), &mut text)?;
-        Ok(text)
+        page.drift(&self.drift)?;
+        page.events(&reading.tally, self.events.load(Relaxed))?;
+        page.scrape(started)?;
+        let mut families = page.registry.gather();
+        families.extend(self.l7.gather());
+        families.extend(self.process.gather());
+        Ok(format.encode(&families)?)
     }
+}
+
+/// Returns all metrics that are not counted by a part of the agent of its own, whether or not there is
+/// anything to tell of them.
+///
+/// # Errors
+/// If one is not well formed.
+pub(super) fn entries() -> prometheus::Result<Vec<Entry>> {
+    let (page, reading, rules) = (Page::default(), Reading::default(), RuleCounts::default());
+    let record = Record::empty();
+    page.build("")?;
+    page.policy(&record, 0.0)?;
+    page.reloads(&Reloads::default())?;
+    page.interfaces(&[], &[])?;
+    page.tables(&record, &reading.buckets, &rules)?;
+    page.packets(&reading, &[])?;
+    page.classes(&reading, &record)?;
+    page.feeds(&reading, &record)?;
+    page.limits(&reading, &record)?;
+    page.rules(&rules)?;
+    page.drift(&DriftCounts::default())?;
+    page.events(&reading.tally, 0)?;
+    page.scrape(Instant::now())?;
+    Ok([page.registry.entries(), process().entries()].concat())
+}
+
+fn process() -> Registry {
+    let registry = Registry::new();
+    // It is the only one there.
+    _ = registry.register(Box::new(ProcessCollector::for_self()));
+    registry
 }
 
 impl View {
@@ -159,202 +281,18 @@ impl Page {
         Ok(metric)
     }
 
-    fn agent(&self, metrics: &Metrics, view: &View) -> prometheus::Result<()> {
-        let record = &view.record;
-        self.gauge("weir_build_info", "The agent that answers.", &["version"])?
-            .with_label_values(&[env!("CARGO_PKG_VERSION")])
-            .set(1);
-        self.gauge("weir_enforcing", "1 if the policy drops, 0 if it only counts what it would drop.", &[])?
-            .with_label_values::<&str>(&[])
-            .set(i64::from(record.enforce == Enforce::Enforce));
-        self.counter(
-            "weir_policy_publications_total",
-            "Policies put in force since the maps were made.",
-            &[],
-        )?
-        .with_label_values::<&str>(&[])
-        .inc_by(record.publication);
-        self.gauge(
-            "weir_policy_published_timestamp_seconds",
-            "When the policy in force was published.",
-            &[],
-        )?
-        .with_label_values::<&str>(&[])
-        .set(record.published.cast_signed());
-        let duration = GaugeVec::new(
-            Opts::new(
-                "weir_policy_publish_duration_seconds",
-                "From lists in memory to the flip, at the last publication.",
-            ),
-            &[],
-        )?;
-        self.registry.register(Box::new(duration.clone()))?;
-        duration.with_label_values::<&str>(&[]).set(view.publish_seconds);
-        let reloads = self.counter(
-            "weir_config_reloads_total",
-            "Configurations put in force or refused since the agent started.",
-            &["result"],
-        )?;
-        reloads.with_label_values(&["ok"]).inc_by(metrics.reloads_ok.load(Relaxed));
-        reloads.with_label_values(&["refused"]).inc_by(metrics.reloads_refused.load(Relaxed));
-        let attached = self.gauge(
-            "weir_interface_attached",
-            "1 for an interface with the program on it, 0 for one that is gone or does not take it.",
-            &["interface", "mode"],
-        )?;
-        for interface in &view.interfaces {
-            attached.with_label_values(&[interface.interface.as_str(), interface.mode.as_str()]).set(1);
-        }
-        for interface in &view.missing {
-            attached.with_label_values(&[interface.as_str(), "none"]).set(0);
-        }
-        let entries = self.gauge("weir_table_entries", "Entries of a reputation table.", &["table"])?;
-        let capacity =
-            self.gauge("weir_table_capacity", "Entries for which a reputation table is meant.", &["table"])?;
-        for table in &record.tables {
-            entries.with_label_values(&[&table.name]).set(table.entries.cast_signed());
-            capacity.with_label_values(&[&table.name]).set(table.capacity.cast_signed());
-        }
-        Ok(())
+    /// A gauge of numbers that are not whole.
+    fn real(&self, name: &str, help: &str, labels: &[&str]) -> prometheus::Result<GaugeVec> {
+        let metric = GaugeVec::new(Opts::new(name, help), labels)?;
+        self.registry.register(Box::new(metric.clone()))?;
+        Ok(metric)
     }
 
-    fn packets(&self, counters: &Counters, view: &View) -> Result<(), MetricsError> {
-        const LABELS: &[&str] = &["interface", "family", "verdict", "reason"];
-        let packets = self.counter("weir_packets_total", "Packets, each counted once.", LABELS)?;
-        let bytes = self.counter("weir_bytes_total", "Bytes of these packets, without padding.", LABELS)?;
-        for row in counters.packets(&view.slots())? {
-            let interface = view
-                .interfaces
-                .iter()
-                .find(|interface| interface.slot == row.slot && row.slot != 0)
-                .map_or("other", |interface| interface.interface.as_str());
-            let labels = [interface, row.family.as_str(), row.outcome.as_str(), row.reason.as_str()];
-            packets.with_label_values(&labels).inc_by(row.count.packets);
-            bytes.with_label_values(&labels).inc_by(row.count.bytes);
-        }
+    /// A gauge without labels.
+    fn set(&self, name: &str, help: &str, value: i64) -> prometheus::Result<()> {
+        self.gauge(name, help, &[])?.with_label_values::<&str>(&[]).set(value);
         Ok(())
     }
-
-    fn feeds(&self, counters: &Counters, record: &Record) -> Result<(), MetricsError> {
-        let entries = self.gauge("weir_feed_entries", "Entries of a feed in force.", &["feed", "family"])?;
-        let left_out =
-            self.gauge("weir_feed_rejected", "Lines of a feed that were left out.", &["feed", "cause"])?;
-        let held = self.gauge(
-            "weir_feed_held",
-            "1 if the newest list of a feed is not in force, by cause.",
-            &["feed", "cause"],
-        )?;
-        let success = self.gauge(
-            "weir_feed_last_success_timestamp_seconds",
-            "When the list of a feed was last confirmed.",
-            &["feed"],
-        )?;
-        let changed = self.gauge(
-            "weir_feed_changed_entries",
-            "Entries that came with the last change of a list, and that went.",
-            &["feed", "change"],
-        )?;
-        let took = self.gauge(
-            "weir_feed_read_milliseconds",
-            "How long the last try to read a list took.",
-            &["feed"],
-        )?;
-        let expired = self.gauge(
-            "weir_feed_expired",
-            "1 if a list is no longer in force, since it was not confirmed within its ttl.",
-            &["feed"],
-        )?;
-        let reads = self.counter(
-            "weir_feed_reads_total",
-            "Tries to read a list since the agent started.",
-            &["feed", "result"],
-        )?;
-        let packets = self.counter(
-            "weir_feed_packets_total",
-            "Packets whose source a feed lists; counted for each feed that does.",
-            &["feed", "verdict"],
-        )?;
-        for feed in &record.feeds {
-            let name = feed.name.as_str();
-            entries.with_label_values(&[name, "ipv4"]).set(gauge(feed.ipv4));
-            entries.with_label_values(&[name, "ipv6"]).set(gauge(feed.ipv6));
-            let state = &feed.state;
-            for (cause, count) in [
-                ("format", state.rejected.lines),
-                ("too_wide", state.rejected.too_wide),
-                ("unselected", state.rejected.unselected),
-            ] {
-                left_out.with_label_values(&[name, cause]).set(gauge(count));
-            }
-            // A feed without trouble has a row too, so that an alert can be written for it.
-            let cause = state.refusal.as_ref().map_or("none", |refusal| refusal.cause.as_str());
-            held.with_label_values(&[name, cause]).set(i64::from(state.refusal.is_some()));
-            success.with_label_values(&[name]).set(feed.last_success.unwrap_or(0).cast_signed());
-            changed.with_label_values(&[name, "added"]).set(gauge(state.added));
-            changed.with_label_values(&[name, "removed"]).set(gauge(state.removed));
-            took.with_label_values(&[name]).set(i64::try_from(state.milliseconds).unwrap_or(i64::MAX));
-            expired.with_label_values(&[name]).set(i64::from(state.expired));
-            for (result, count) in [
-                ("ok", state.reads.ok),
-                ("unchanged", state.reads.unchanged),
-                ("refused", state.reads.refused),
-                ("failed", state.reads.failed),
-            ] {
-                reads.with_label_values(&[name, result]).inc_by(count);
-            }
-            for outcome in Outcome::ALL {
-                let count = feed_count(counters, &record.classes, name, outcome)?;
-                packets.with_label_values(&[name, outcome.as_str()]).inc_by(count.packets);
-            }
-        }
-        Ok(())
-    }
-
-    fn limits(&self, counters: &Counters, record: &Record) -> Result<(), MetricsError> {
-        let packets = self.counter(
-            "weir_limit_packets_total",
-            "Packets for which a limit was the last to be asked.",
-            &["limit", "verdict"],
-        )?;
-        for limit in &record.limits {
-            for answer in Answer::ALL {
-                let count = counters.limit(limit.number, answer)?;
-                packets.with_label_values(&[limit.name.as_str(), answer.as_str()]).inc_by(count.packets);
-            }
-        }
-        Ok(())
-    }
-
-    fn events(&self, tally: Tally, received: u64) -> prometheus::Result<()> {
-        let events = self.counter(
-            "weir_events_total",
-            "Packets against which a rule spoke, by what became of their event.",
-            &["result"],
-        )?;
-        events.with_label_values(&["received"]).inc_by(received);
-        events.with_label_values(&["suppressed"]).inc_by(tally.events_suppressed);
-        events.with_label_values(&["lost"]).inc_by(tally.events_lost);
-        Ok(())
-    }
-}
-
-/// Adds up all classes that stand for this feed, alone or with others.
-pub(crate) fn feed_count(
-    counters: &Counters,
-    classes: &[ClassSpec],
-    feed: &str,
-    outcome: Outcome,
-) -> Result<Counter, DatapathError> {
-    let mut sum = Counter::default();
-    for (id, spec) in (1..).zip(classes) {
-        let named = |origin: &Origin| matches!(origin, Origin::Feed(name) if name == feed);
-        if spec.origins.iter().any(named) {
-            let count = counters.class(id, outcome)?;
-            sum.packets += count.packets;
-            sum.bytes += count.bytes;
-        }
-    }
-    Ok(sum)
 }
 
 fn gauge(count: usize) -> i64 {

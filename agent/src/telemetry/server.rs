@@ -5,13 +5,16 @@ use std::{future::Future, io, sync::Arc, time::Duration};
 use axum::{
     Router,
     extract::State,
-    http::{StatusCode, header::CONTENT_TYPE},
+    http::{
+        HeaderMap, StatusCode,
+        header::{ACCEPT, CONTENT_TYPE, VARY},
+    },
     response::{IntoResponse, Response},
     routing::get,
 };
 use tokio::{net::TcpListener, task, time::timeout};
 
-use super::metrics::Metrics;
+use super::{exposition::Exposition, metrics::Metrics};
 use crate::datapath::Pins;
 
 /// How long a page may take.
@@ -43,10 +46,11 @@ pub async fn serve(
     axum::serve(listener, router).with_graceful_shutdown(stop).await
 }
 
-async fn metrics(State(pages): State<Pages>) -> Response {
-    let page = task::spawn_blocking(move || pages.metrics.page());
+async fn metrics(State(pages): State<Pages>, headers: HeaderMap) -> Response {
+    let format = Exposition::wanted(headers.get(ACCEPT).and_then(|accept| accept.to_str().ok()));
+    let page = task::spawn_blocking(move || pages.metrics.page(format));
     match timeout(PATIENCE, page).await {
-        Ok(Ok(Ok(page))) => ([(CONTENT_TYPE, prometheus::TEXT_FORMAT)], page).into_response(),
+        Ok(Ok(Ok(page))) => ([(CONTENT_TYPE, format.content_type()), (VARY, "accept")], page).into_response(),
         Ok(Ok(Err(error))) => (StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")).into_response(),
         Ok(Err(_)) | Err(_) => {
             (StatusCode::SERVICE_UNAVAILABLE, "the counters could not be read in time\n").into_response()

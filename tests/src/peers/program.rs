@@ -7,7 +7,7 @@ use std::{
 use anyhow::{Context as _, Result};
 use nix::sys::signal::Signal;
 
-use super::{directory, from_debian, from_python, spawn, tail, wait_for};
+use super::{from_debian, from_python, libraries, spawn, tail, wait_for};
 use crate::{namespace::Namespace, patience, process::Process};
 
 /// A program that a test configures itself: a proxy, or a bouncer.
@@ -28,7 +28,7 @@ impl Program {
     #[must_use]
     pub fn command(namespace: &Namespace, program: &Path, arguments: &[&str]) -> Command {
         let mut command = namespace.command(program);
-        command.args(arguments).env("LD_LIBRARY_PATH", libraries());
+        command.args(arguments).env("LD_LIBRARY_PATH", libraries().unwrap_or_default());
         command
     }
 
@@ -45,7 +45,7 @@ impl Program {
     ) -> Result<Self> {
         let name = program.file_name().unwrap_or_default().to_string_lossy();
         let log = directory.join(format!("{name}.log"));
-        let variables = [("LD_LIBRARY_PATH", &*libraries()), ("HOME", &*directory.to_string_lossy())];
+        let variables = [("HOME", &*directory.to_string_lossy())];
         let mut process = spawn(namespace, program, arguments, &variables, &log)?;
         if let Some(address) = address {
             wait_for(namespace, address, &mut process, &log).with_context(|| format!("start {name}"))?;
@@ -67,8 +67,4 @@ impl Program {
     pub fn log(&self) -> String {
         tail(&self.log)
     }
-}
-
-fn libraries() -> String {
-    directory().unwrap_or_default().join("debian/usr/lib/x86_64-linux-gnu").display().to_string()
 }

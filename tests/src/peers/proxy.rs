@@ -116,8 +116,8 @@ impl Proxy {
             let text = fs::read_to_string(&path).with_context(|| format!("read {file}"))?;
             ensure!(text.lines().any(|other| other.trim() == *line), "{file} has no line `{line}`");
             let lines = text.lines().map(|other| if other.trim() == *line { to } else { other });
-            let changed: Vec<_> = lines.collect();
-            fs::write(&path, changed.join("\n") + "\n").with_context(|| format!("change {file}"))?;
+            let lines: Vec<_> = lines.collect();
+            fs::write(&path, lines.join("\n") + "\n").with_context(|| format!("change {file}"))?;
         }
         let log = directory.path().join("log");
         let home = directory.path().display().to_string();

@@ -1,6 +1,6 @@
 use std::process::Command;
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 
 use super::step;
 use crate::sh;
@@ -41,6 +41,27 @@ pub(super) fn update() -> Result<()> {
     step::run("reading the package lists", apt_get().args(["--option=APT::Update::Error-Mode=any", "update"]))
 }
 
+/// Returns these packages, and of all that they need those that are not installed. Nothing is installed.
+pub(super) fn lacking(packages: &[&str]) -> Result<Vec<String>> {
+    let ask = || {
+        let words = ["install", "--simulate", "--no-install-recommends"];
+        sh::output(sh::command("apt-get").args(words).args(packages).env("LC_ALL", "C"))
+    };
+    let said = ask().or_else(|| update().ok().and_then(|()| ask()));
+    let said =
+        said.with_context(|| format!("apt-get does not know how to install {}", packages.join(", ")))?;
+    let mut all = to_install(&said);
+    let missing = packages.iter().filter(|package| !all.iter().any(|known| known == **package));
+    all.extend(missing.map(|package| (*package).to_owned()).collect::<Vec<_>>());
+    Ok(all)
+}
+
+/// What is there in an older version stays as it is.
+fn to_install(said: &str) -> Vec<String> {
+    let packages = said.lines().filter_map(|line| line.strip_prefix("Inst ")?.split_once(' '));
+    packages.filter(|(_, rest)| rest.starts_with('(')).map(|(package, _)| package.to_owned()).collect()
+}
+
 /// Returns `apt-get`, run by root and without questions.
 fn apt_get() -> Command {
     let mut command = if sh::is_root() {
@@ -67,6 +88,14 @@ fn names_candidate(policy: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_lacking_is_read_from_a_simulation() {
+        let said = "Reading package lists...\nInst libnss3 (2:3.87 Debian:12 [amd64])\n\
+                    Inst libc6 [2.36-9] (2.36-10 Debian:12 [amd64])\nInst chromium (1 Debian:12 [amd64])\n\
+                    Conf libnss3 (2:3.87 Debian:12 [amd64])\n";
+        assert_eq!(to_install(said), ["libnss3", "chromium"]);
+    }
 
     #[test]
     fn candidate_is_read_from_the_policy() {

@@ -24,7 +24,10 @@ struct Debian {
     version: &'static str,
 }
 
-const DEBIAN_PEERS: [Debian; 7] = [
+/// Ahead of packages whose libraries are too many to be named: apt-get is asked which this machine lacks.
+const ALL: &str = "";
+
+const DEBIAN_PEERS: [Debian; 10] = [
     Debian { path: "usr/bin/crowdsec", packages: &["crowdsec"], version: "-version" },
     Debian { path: "usr/bin/iprange", packages: &["iprange"], version: "--version" },
     Debian {
@@ -48,16 +51,28 @@ const DEBIAN_PEERS: [Debian; 7] = [
         packages: &["prometheus-alertmanager"],
         version: "--version",
     },
+    Debian { path: "usr/bin/minisign", packages: &["minisign", "libsodium23"], version: "-v" },
+    Debian { path: "usr/bin/prometheus", packages: &["prometheus"], version: "--version" },
+    // Last: it brings many libraries, which others do not need.
+    Debian {
+        path: "usr/bin/chromedriver",
+        packages: &[ALL, "chromium", "chromium-driver"],
+        version: "--version",
+    },
 ];
 /// Where they find the libraries that were unpacked beside them.
-const LIBRARIES: &str = "debian/usr/lib/x86_64-linux-gnu";
+const LIBRARIES: [&str; 2] = ["debian/usr/lib/x86_64-linux-gnu", "debian/lib/x86_64-linux-gnu"];
 
 /// Gets those that are missing. Returns what is there, and why the others are not.
 pub(super) fn ensure() -> Vec<Result<Found>> {
     let debian = DEBIAN_PEERS.iter().map(|Debian { path, packages, version }| {
         let program = directory("debian").join(path);
         if !program.is_file() {
-            packages.iter().try_for_each(|package| unpack(package).with_context(|| format!("get {path}")))?;
+            let all = match packages {
+                [ALL, packages @ ..] => apt::lacking(packages)?,
+                packages => packages.iter().map(|package| (*package).to_owned()).collect(),
+            };
+            all.iter().try_for_each(|package| unpack(package).with_context(|| format!("get {path}")))?;
         }
         found(path.rsplit('/').next().unwrap_or(path), &program, &[version])
     });
@@ -107,7 +122,10 @@ fn install(package: &str, version: &str) -> Result<()> {
 
 fn found(name: &'static str, path: &Path, ask: &[&str]) -> Result<Found> {
     let mut command = sh::command(&path.to_string_lossy());
-    let said = command.args(ask).env("LD_LIBRARY_PATH", directory(LIBRARIES)).output();
+    let said = command
+        .args(ask)
+        .env("LD_LIBRARY_PATH", LIBRARIES.map(|folder| directory(folder).display().to_string()).join(":"))
+        .output();
     let said = said.with_context(|| format!("run {}", path.display()))?;
     // Some say it on standard error.
     let text =

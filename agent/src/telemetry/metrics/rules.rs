@@ -71,6 +71,11 @@ impl RuleCounts {
         }
     }
 
+    /// Returns how many rules there are.
+    pub(super) fn in_force(&self) -> u64 {
+        self.in_force.iter().map(|count| count.load(Relaxed)).sum()
+    }
+
     /// Counts changes.
     pub fn count(&self, change: Change, outcome: Outcome, rules: usize) {
         self.changes[change.number()][outcome as usize].fetch_add(rules as u64, Relaxed);
