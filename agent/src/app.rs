@@ -3,6 +3,8 @@
 //! One task owns the datapath and the feeds. It waits for a signal or a changed list, makes a policy
 //! of what there is, and publishes it. Whatever goes wrong with that, the policy in force stays.
 
+/// What the audit is told.
+mod audit;
 /// From configuration and lists to a policy.
 mod build;
 /// What the control API asks of the task that owns the datapath.
@@ -11,6 +13,10 @@ mod control;
 mod error;
 /// News of feeds.
 mod feeds;
+/// Which configuration is in force.
+mod policy;
+/// What somebody has changed behind the agent's back.
+mod drift;
 /// Interfaces that go and come back.
 mod interfaces;
 /// What is in force, for others: in the record, in metrics, for decisions about requests.
@@ -23,14 +29,12 @@ mod tasks;
 use std::{
     io,
     path::PathBuf,
-    sync::{Arc, atomic::Ordering::Relaxed},
+    sync::{Arc, atomic::AtomicU32},
     time::{Duration, Instant, SystemTime},
 };
 
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use sd_notify::NotifyState;
 use tokio::{
-    net::TcpListener,
     runtime,
     sync::{mpsc, watch},
     task,
@@ -38,35 +42,36 @@ use tokio::{
 };
 
 use crate::{
-    api::{Desk, Job, socket::Socket},
+    api::{Api, Desk, Job, PolicyDesk, PolicyJob, events::Source, socket::Socket, tls::Tls},
+    audit::{Actor, Audit, What, feeds::FeedNotes},
     config::Config,
     datapath::{Attached, Datapath, Pins, allocator, pins::Lock, watch::InterfaceWatch},
     escalate::{self, Ladder},
+    events::Events,
     feed::{
         Feed,
         engine::{Engine, Prepared},
         store::Store,
         watch::Watch,
     },
-    notify::{Kind, Notifier},
-    policy::{
-        classes::Classes,
-        generations::{InForce, Way},
-        limits::LimitNumbers,
-    },
+    notify::Notifier,
+    policy::{classes::Classes, generations::InForce, limits::LimitNumbers},
     proxy::{Sockets, judge::Judge, lapi::Lapi},
     record::Record,
     rules::{Bulletin, Rules},
     telemetry::metrics::{Metrics, View},
+    versions::{Digest, Proposal, Versions, signature::Key},
 };
 
 use build::{Built, build, sizes};
 use control::{Guard, SWEEP};
+use drift::Patrol;
 pub use error::AppError;
 use error::system;
 use feeds::files;
 use interfaces::Trouble;
-use signals::{Signals, tell_systemd};
+use signals::{Signals, open_files, tell_systemd};
+use tasks::{Listeners, serve_api};
 
 /// Changes of lists that come within this time are one: writers touch a file more than once.
 const SETTLE: Duration = Duration::from_millis(100);
@@ -86,6 +91,8 @@ pub struct Places {
     pub state: PathBuf,
     /// The control socket, where it is not that of the configuration.
     pub socket: Option<PathBuf>,
+    /// The key that signs configurations, where they have to be signed.
+    pub policy_key: Option<Key>,
 }
 
 /// Runs the agent until SIGTERM or SIGINT. What the kernel enforces then stays in force.
@@ -94,7 +101,11 @@ pub struct Places {
 /// [`AppError`] where it cannot start.
 pub fn run(places: Places) -> Result<(), AppError> {
     allocator::give_back_large_blocks();
-    let config = Config::load(&places.config)?;
+    let proposal = Proposal::read(&places.config)?;
+    let versions = Versions::open(&places.state);
+    let signed = policy::permit(&places, &proposal, &versions, false)?;
+    let first = First { proposal, versions, signed };
+    let config = &first.proposal.config;
     open_files();
     places.pins.create()?;
     let lock = places.pins.lock()?;
@@ -107,20 +118,18 @@ pub fn run(places: Places) -> Result<(), AppError> {
         .enable_all()
         .build()
         .map_err(system("start the runtime"))?;
-    let result = runtime.block_on(App::run(places, config, lock, socket, sockets));
+    let result = runtime.block_on(App::run(places, first, lock, socket, sockets));
     // What still blocks (a page in the making) must not keep the process.
     runtime.shutdown_timeout(DRAIN);
     result
 }
 
-/// Takes as many open files as are allowed. Service managers start with 1024 for the sake of select(2);
-/// then a crowd on one socket for proxies would leave none for the others.
-fn open_files() {
-    let raised = getrlimit(Resource::RLIMIT_NOFILE)
-        .and_then(|(_, most)| setrlimit(Resource::RLIMIT_NOFILE, most, most));
-    if let Err(error) = raised {
-        tracing::warn!(%error, "cannot raise the limit of open files");
-    }
+/// The configuration of a start, which may be in force, and those of before.
+struct First {
+    proposal: Proposal,
+    versions: Versions,
+    /// The time in its signature.
+    signed: Option<u64>,
 }
 
 /// What the agent waits for, besides signals and time.
@@ -133,11 +142,16 @@ struct News {
     interfaces: InterfaceWatch,
     /// Somebody asks for something.
     jobs: mpsc::Receiver<Job>,
+    /// Somebody wants another policy.
+    policies: mpsc::Receiver<PolicyJob>,
 }
 
 struct App {
     places: Places,
     config: Config,
+    /// Of its text.
+    digest: Digest,
+    versions: Versions,
     feeds: Vec<Feed>,
     engine: Engine,
     watch: Watch,
@@ -151,24 +165,31 @@ struct App {
     /// The last attempt to write them has failed.
     rules_unsaved: bool,
     guard: Option<Guard>,
+    patrol: Patrol,
     bulletin: Bulletin,
     /// Decides about requests, once there is something to decide by.
     judge: Option<Judge>,
     notifier: Notifier,
+    /// The last sampled packets, and who watches.
+    events: Events,
+    /// Events that a CPU may send in a second while nobody does.
+    event_budget: Arc<AtomicU32>,
+    audit: Audit,
+    feed_notes: FeedNotes,
 }
 
 impl App {
     async fn run(
         places: Places,
-        config: Config,
+        first: First,
         lock: Lock,
         socket: Socket,
         sockets: Sockets,
     ) -> Result<(), AppError> {
         // Before anything in the kernel is touched: what can fail for lack of a port or a handle.
-        let address = config.listen.metrics;
-        let listener =
-            TcpListener::bind(address).await.map_err(|error| AppError::Listen { address, error })?;
+        let listeners = Listeners::bind(&first.proposal.config.listen).await?;
+        let tls = first.proposal.config.listen.control_tls.as_ref().map(Tls::bind).transpose();
+        let tls = tls.map_err(AppError::ControlTls)?;
         let signals = Signals::new().map_err(system("listen for signals"))?;
         let interfaces = InterfaceWatch::new().map_err(system("watch interfaces"))?;
         let (watch, changes) =
@@ -176,25 +197,37 @@ impl App {
         let (engine, updates) = Engine::new(Store::new(&places.state));
         let handle = engine.handle();
         let notifier = Notifier::new().map_err(AppError::Metrics)?;
-        let (mut app, view) =
-            task::block_in_place(|| Self::start(places, config, lock, watch, engine, notifier.clone()))?;
+        let (audit, entries) = Audit::new().map_err(AppError::Metrics)?;
+        let told = (notifier.clone(), audit.clone());
+        let (mut app, view) = task::block_in_place(|| Self::start(places, first, lock, watch, engine, told))?;
         let (ladder, due) = Ladder::new(&app.config.l7.escalation, notifier).map_err(AppError::Metrics)?;
-        let judge =
-            Judge::new(&app.config, app.world(&view.record), ladder.clone()).map_err(AppError::Metrics)?;
+        let judge = Judge::new(&app.config, app.world(&view.record), ladder.clone(), audit)
+            .map_err(AppError::Metrics)?;
         let l7 = judge.counts().registry.clone();
         let metrics = Arc::new(Metrics::new(app.datapath.counters()?, view, l7));
         app.judge = Some(judge.clone());
         app.rules_changed(&metrics);
         let (stop, stopped) = watch::channel(());
         let (desk, jobs) = Desk::new();
+        let (policy_desk, policies) = PolicyDesk::new(&app.places.state);
         let desk_of_ladder = desk.clone();
-        let mut tasks = app.spawn(&metrics, listener, ladder.clone(), stopped.clone())?;
-        let (stop_serving, asked) = (stopped.clone(), (handle, ladder.clone()));
-        tasks.spawn(async move {
-            if let Err(error) = socket.serve(desk, asked, stop_serving).await {
-                tracing::error!(%error, "the control socket ended");
-            }
-        });
+        let mut tasks = app.spawn(&metrics, listeners, ladder.clone(), stopped.clone())?;
+        app.keep_audit(entries, (&judge, &metrics.view().record), &mut tasks, &stopped)?;
+        let api = Api {
+            desk,
+            policies: policy_desk,
+            feeds: handle,
+            ladder: ladder.clone(),
+            events: Source {
+                events: app.events.clone(),
+                metrics: Arc::clone(&metrics),
+                stopped: stopped.clone(),
+            },
+            audit: app.audit.clone(),
+            pins: app.places.pins.clone(),
+            state: app.places.state.clone(),
+        };
+        serve_api(&api, (socket, tls), &mut tasks, &stopped);
         let bulletin = app.bulletin.clone();
         let lapi = Lapi::new(&app.config.l7.bouncers, &bulletin, &judge).map_err(AppError::Metrics)?;
         sockets.serve(&judge, &lapi, &mut tasks, &stopped);
@@ -208,8 +241,9 @@ impl App {
             }
         });
         tell_systemd(&[NotifyState::Ready]);
-        app.serve(&metrics, signals, News { changes, updates, interfaces, jobs }).await;
+        app.serve(&metrics, signals, News { changes, updates, interfaces, jobs, policies }).await;
         tell_systemd(&[NotifyState::Stopping]);
+        app.audit.note(Actor::Agent, What::Stopped);
         drop(stop);
         if timeout(DRAIN, async { while tasks.join_next().await.is_some() {} }).await.is_err() {
             tracing::warn!("tasks did not end in time");
@@ -221,12 +255,13 @@ impl App {
     /// From configuration to enforcement.
     fn start(
         places: Places,
-        config: Config,
+        First { proposal, versions, signed }: First,
         lock: Lock,
         mut watch: Watch,
         mut engine: Engine,
-        notifier: Notifier,
+        (notifier, audit): (Notifier, Audit),
     ) -> Result<(Self, View), AppError> {
+        let (config, digest) = (proposal.config.clone(), proposal.digest);
         let record = Record::load(&places.state);
         let known = record.is_some();
         let (specs, mut numbers) = record.map(|r| (r.classes, r.limit_numbers)).unwrap_or_default();
@@ -235,17 +270,20 @@ impl App {
         watch.set(files(&config));
         let runtime = runtime::Handle::current();
         let Prepared { feeds, workers } = runtime.block_on(engine.prepare(&config.feeds, &[]));
-        runtime.block_on(engine.run(&config.feeds, workers));
+        runtime.block_on(engine.run(&config.feeds, &policy::remembered(&versions, digest), workers));
         let building = Instant::now();
         let built = build(&config, &feeds, None, &mut classes, &mut numbers)?;
         let built_in = building.elapsed();
         let sizes = sizes(&config, built.demand);
+        let event_budget = Arc::new(AtomicU32::new(config.events_per_second));
         let datapath = Datapath::open(&places.pins, lock, sizes, config.events_per_second)?;
         // Before anything is attached: no packet gets past a ban of before.
         let rules = Rules::restore(&places.state, datapath.memory(), SystemTime::now());
         let mut app = Self {
             places,
             config,
+            digest,
+            versions,
             feeds,
             engine,
             watch,
@@ -258,9 +296,14 @@ impl App {
             rules,
             rules_unsaved: false,
             guard: None,
+            patrol: Patrol::default(),
             bulletin: Bulletin::default(),
             judge: None,
             notifier,
+            events: Events::starting_at(SystemTime::now()),
+            event_budget,
+            audit,
+            feed_notes: FeedNotes::default(),
         };
         if !known {
             // Numbers of an agent before are not known, so its counts cannot be attributed.
@@ -275,6 +318,7 @@ impl App {
         app.in_force = Some(built.published(publication));
         app.report(&view, app.datapath.adopted(), way);
         app.tell_of_trouble();
+        app.started(&proposal, signed);
         Ok((app, view))
     }
 
@@ -287,6 +331,9 @@ impl App {
             ticks
         };
         let (mut look, mut sweep) = (ticks(LOOK), ticks(SWEEP));
+        let mut watched = self.events.watched();
+        // Whoever has watched since the socket is served is not missed.
+        self.set_event_budget();
         // Where counts begin: nothing of what is to come has been dropped yet.
         self.tell_usage(metrics);
         loop {
@@ -298,6 +345,7 @@ impl App {
                     task::block_in_place(|| self.reload(metrics));
                     tell_systemd(&[NotifyState::Ready]);
                 }
+                Some(job) = news.policies.recv() => task::block_in_place(|| self.change_policy(metrics, job)),
                 Some(job) = news.jobs.recv() => task::block_in_place(|| self.answer(metrics, job, &mut news.jobs)),
                 _ = sweep.tick(), if self.rules.need_care() => task::block_in_place(|| self.sweep(metrics)),
                 // A time to come, no pause: a ban does not wait until lists have settled.
@@ -311,88 +359,15 @@ impl App {
                 Some(feed) = news.updates.recv() => {
                     task::block_in_place(|| self.take(metrics, feed, &mut news.updates));
                 }
+                Ok(()) = watched.changed() => self.set_event_budget(),
+                () = sleep_until(self.patrol.next.into()) => task::block_in_place(|| self.patrol(metrics)),
                 () = news.interfaces.changed() => task::block_in_place(|| self.mend(metrics)),
                 _ = look.tick() => task::block_in_place(|| {
                     self.mend(metrics);
                     self.tell_usage(metrics);
+                    self.tell_audit_of_streams();
                 }),
             }
         }
-    }
-
-    /// Reads the configuration anew, and all lists with it.
-    fn reload(&mut self, metrics: &Metrics) {
-        let config = match Config::load(&self.places.config) {
-            Ok(config) => config,
-            Err(error) => {
-                self.reloaded(metrics, false);
-                tracing::error!("configuration refused, the one in force stays:\n{error}");
-                return;
-            }
-        };
-        if config.at_start() != self.config.at_start() {
-            tracing::warn!(
-                "listen, tables and l7.listen, bouncers, push, fleet and notify take effect at a start"
-            );
-        }
-        let runtime = runtime::Handle::current();
-        let prepared = runtime.block_on(self.engine.prepare(&config.feeds, &self.feeds));
-        let (old_config, old_feeds) =
-            (std::mem::replace(&mut self.config, config), std::mem::replace(&mut self.feeds, prepared.feeds));
-        if self.put_in_force(metrics, true) {
-            self.reloaded(metrics, true);
-            self.watch.set(files(&self.config));
-            runtime.block_on(self.engine.run(&self.config.feeds, prepared.workers));
-        } else {
-            self.reloaded(metrics, false);
-            (self.config, self.feeds) = (old_config, old_feeds);
-            // It may have come as far as to change some of the interfaces.
-            self.attach_as_before(metrics);
-        }
-    }
-
-    fn reloaded(&self, metrics: &Metrics, taken: bool) {
-        let count = if taken { &metrics.reloads_ok } else { &metrics.reloads_refused };
-        count.fetch_add(1, Relaxed);
-        let text = "the configuration was refused, the one before is in force; `weir check` says why";
-        let refused = (!taken).then(|| (String::new(), text.to_owned()));
-        self.notifier.set(Kind::ConfigurationRefused, refused);
-    }
-
-    /// Makes a policy of what there is and puts it in force. Where that fails the old one stays.
-    fn put_in_force(&mut self, metrics: &Metrics, attach: bool) -> bool {
-        let started = Instant::now();
-        match self.try_put_in_force(started, attach) {
-            Ok((view, way)) => {
-                self.report(&view, false, way);
-                if let Some(judge) = &self.judge {
-                    judge.set(&self.config, self.world(&view.record));
-                }
-                metrics.set(view);
-                self.tell_of_trouble();
-                true
-            }
-            Err(error) => {
-                tracing::error!(%error, "policy refused, the one in force stays");
-                false
-            }
-        }
-    }
-
-    fn try_put_in_force(&mut self, started: Instant, attach: bool) -> Result<(View, Way), AppError> {
-        let mut numbers = self.numbers.clone();
-        let in_force = self.in_force.as_ref();
-        let built = build(&self.config, &self.feeds, in_force, &mut self.classes, &mut numbers)?;
-        if attach {
-            self.interfaces = self.datapath.attach(&self.config.interfaces)?;
-            self.datapath.set_events_per_second(self.config.events_per_second);
-        }
-        let (publication, way) = self.datapath.publish(&built.next(&self.classes))?;
-        self.rules.reconcile(self.datapath.memory());
-        self.numbers = numbers;
-        self.guard = None;
-        let view = self.view(&built, publication, started.elapsed());
-        self.in_force = Some(built.published(publication));
-        Ok((view, way))
     }
 }

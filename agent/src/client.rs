@@ -1,8 +1,12 @@
 //! The control API from the other end: for commands, one request after the other.
 
+/// Answers that come line by line.
+mod stream;
+
 use std::{
     io,
     path::{Path, PathBuf},
+    thread,
     time::Duration,
 };
 
@@ -20,6 +24,9 @@ use crate::api::Problem;
 
 /// How long an answer may take: longer than the agent takes to say that it is busy.
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How long it is waited where the agent says that it is asked too much, and how often.
+const PAUSE: Duration = Duration::from_secs(1);
+const PAUSES_MAX: u32 = 30;
 /// Largest answer: a full table of rules, each with a long note.
 const ANSWER_BYTES_MAX: usize = 128 << 20;
 
@@ -34,8 +41,10 @@ pub(crate) enum ClientError {
     NotRunning { socket: PathBuf, error: io::Error },
     #[error("{}: {error}; be root, or in the group of the socket", socket.display())]
     Forbidden { socket: PathBuf, error: io::Error },
-    #[error("the agent does not answer within {PATIENCE:?}; `weir bans` says what is in force")]
-    Late,
+    #[error(
+        "the agent does not answer within {0:?}; `weir bans` and `weir policy history` say what is in force"
+    )]
+    Late(Duration),
     #[error("{0}")]
     Refused(Problem),
     #[error("talk to the agent: {0}")]
@@ -46,6 +55,7 @@ pub(crate) enum ClientError {
 pub(crate) struct Client {
     runtime: runtime::Runtime,
     requests: SendRequest<Body>,
+    patience: Duration,
 }
 
 impl Client {
@@ -59,7 +69,7 @@ impl Client {
                     ClientError::Forbidden { socket, error }
                 } else if kind == io::ErrorKind::WouldBlock {
                     // So many wait already that the kernel takes no more.
-                    ClientError::Late
+                    ClientError::Late(PATIENCE)
                 } else {
                     ClientError::NotRunning { socket, error }
                 }
@@ -70,25 +80,39 @@ impl Client {
             Ok(requests)
         };
         let requests = runtime.block_on(async { timeout(PATIENCE, connected).await });
-        let requests = requests.map_err(|_elapsed| ClientError::Late)??;
-        Ok(Self { runtime, requests })
+        let requests = requests.map_err(|_elapsed| ClientError::Late(PATIENCE))??;
+        Ok(Self { runtime, requests, patience: PATIENCE })
     }
 
-    /// Sends a request and returns the answer.
+    /// Waits for answers as long as this, and then a little, so that the agent says so itself.
+    pub(crate) fn patient(self, patience: Duration) -> Self {
+        Self { patience: patience + PATIENCE, ..self }
+    }
+
+    /// Sends a request and returns the answer. Where too many have been sent, it is sent again.
     pub(crate) fn call<T: DeserializeOwned>(
         &mut self,
         method: Method,
         path: &str,
         body: Option<&impl Serialize>,
     ) -> Result<T, ClientError> {
-        let body = body.map_or(Ok(Body::empty()), |body| serde_json::to_vec(body).map(Body::from));
-        let request = Request::builder()
-            .method(method)
-            .uri(path)
-            .header(HOST, "weir")
-            .header(CONTENT_TYPE, "application/json")
-            .body(body.map_err(talk)?)
-            .map_err(talk)?;
+        let asked = (method, path, body.map_or(Ok(Vec::new()), serde_json::to_vec).map_err(talk)?);
+        for _ in 0..PAUSES_MAX {
+            match self.call_once(&asked) {
+                Err(ClientError::Refused(problem)) if problem.status == StatusCode::TOO_MANY_REQUESTS => {
+                    thread::sleep(PAUSE);
+                }
+                answered => return answered,
+            }
+        }
+        Err(ClientError::Late(self.patience))
+    }
+
+    fn call_once<T: DeserializeOwned>(
+        &mut self,
+        (method, path, body): &(Method, &str, Vec<u8>),
+    ) -> Result<T, ClientError> {
+        let request = request(method, path, Body::from(body.clone()))?;
         let requests = &mut self.requests;
         let answered = async {
             requests.ready().await.map_err(talk)?;
@@ -97,12 +121,24 @@ impl Client {
             if head.status == StatusCode::OK {
                 return serde_json::from_slice(&body).map_err(talk);
             }
-            let problem: Problem = serde_json::from_slice(&body)
-                .map_err(|_| talk(format!("status {}: {}", head.status, String::from_utf8_lossy(&body))))?;
-            Err(ClientError::Refused(Problem { status: head.status, ..problem }))
+            Err(refusal(head.status, &body))
         };
-        let answered = self.runtime.block_on(async { timeout(PATIENCE, answered).await });
-        answered.map_err(|_elapsed| ClientError::Late)?
+        let patience = self.patience;
+        let answered = self.runtime.block_on(async { timeout(patience, answered).await });
+        answered.map_err(|_elapsed| ClientError::Late(patience))?
+    }
+}
+
+fn request(method: &Method, path: &str, body: Body) -> Result<Request<Body>, ClientError> {
+    let request = Request::builder().method(method).uri(path).header(HOST, "weir");
+    request.header(CONTENT_TYPE, "application/json").body(body).map_err(talk)
+}
+
+/// Returns what an answer says that is none.
+fn refusal(status: StatusCode, body: &[u8]) -> ClientError {
+    match serde_json::from_slice::<Problem>(body) {
+        Ok(problem) => ClientError::Refused(Problem { status, ..problem }),
+        Err(_) => talk(format!("status {status}: {}", String::from_utf8_lossy(body))),
     }
 }
 

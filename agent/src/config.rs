@@ -4,6 +4,10 @@
 //! it into the types below, in which nothing invalid can be said. An error names file, line, field,
 //! value and the mend.
 
+/// The record of what was changed, by whom.
+pub mod audit;
+/// The control API over TCP.
+mod control;
 mod error;
 /// Feeds.
 mod feed;
@@ -12,6 +16,10 @@ mod format;
 /// Decisions about requests.
 pub mod l7;
 mod raw;
+/// What a file may say, for editors.
+mod schema;
+/// Values, and where they stand.
+mod spanned;
 mod unit;
 mod validate;
 
@@ -22,11 +30,15 @@ use std::{
     str::FromStr,
 };
 
-pub use error::ConfigError;
+pub use audit::Audit;
+pub use control::ControlTls;
+pub use error::{ConfigError, Problem};
 pub use feed::{Auth, Bgp, Consensus, Crowdsec, Feed, FeedAction, Guards, Http, Select, Source, Taxii};
 pub use format::{Column, Columns, Format, Grammar, Json, Only, Separator, Subject, Words};
 use ipnet::IpNet;
 pub use l7::L7;
+pub use schema::schema;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 pub use unit::{Bytes, Lasts, Prefix, Rate};
 use weir_common::{
@@ -36,7 +48,7 @@ use weir_common::{
 };
 
 /// Largest configuration file that is read.
-const FILE_BYTES_MAX: u64 = 4 << 20;
+pub const FILE_BYTES_MAX: u64 = 4 << 20;
 
 /// A valid configuration.
 #[derive(Clone, Debug)]
@@ -69,12 +81,14 @@ pub struct Config {
     pub tables: Tables,
     /// Events that one CPU may send in a second.
     pub events_per_second: u32,
+    /// The record of what was changed, by whom.
+    pub audit: Audit,
     /// Decisions about requests.
     pub l7: L7,
 }
 
 /// Whether a rule drops, or only counts what it would drop.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Enforce {
     /// It counts and lets pass. The default, so that a first installation harms nobody.
@@ -102,7 +116,7 @@ pub struct Interface {
 }
 
 /// How a program is attached to an interface.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
     /// The first of the others that the interface takes.
@@ -212,8 +226,12 @@ pub struct Pace {
 pub struct Listen {
     /// Commands: the Unix socket that is made there.
     pub control: PathBuf,
+    /// The same over TCP, for who has a certificate; nothing: not at all.
+    pub control_tls: Option<ControlTls>,
     /// Metrics and health.
     pub metrics: SocketAddr,
+    /// The status page, which shows addresses: on the loopback only, or not at all.
+    pub status: Option<SocketAddr>,
 }
 
 /// Sizes of the kernel's tables.
@@ -231,8 +249,8 @@ impl Config {
     /// Returns what takes effect at a start only, to be compared.
     #[must_use]
     pub fn at_start(&self) -> impl PartialEq {
-        let Self { listen, tables, l7, .. } = self;
-        (listen, tables, &l7.listen, &l7.bouncers, &l7.push, &l7.fleet, &l7.notify)
+        let Self { listen, tables, audit, l7, .. } = self;
+        (listen, tables, audit, &l7.listen, &l7.bouncers, &l7.push, &l7.fleet, &l7.notify)
     }
 
     /// Reads and validates a configuration file.
@@ -240,13 +258,20 @@ impl Config {
     /// # Errors
     /// [`ConfigError`] with all that is wrong with it.
     pub fn load(path: &Path) -> Result<Self, ConfigError> {
+        Self::parse(path, &Self::read(path)?)
+    }
+
+    /// Reads the text of a configuration file.
+    ///
+    /// # Errors
+    /// [`ConfigError`] where it cannot be read, or is too large.
+    pub fn read(path: &Path) -> Result<String, ConfigError> {
         let unreadable = |why: &str| ConfigError::unreadable(path, why);
         let size = fs::metadata(path).map_err(|e| unreadable(&e.to_string()))?.len();
         if size > FILE_BYTES_MAX {
             return Err(unreadable(&format!("{size} bytes, more than {FILE_BYTES_MAX}")));
         }
-        let text = fs::read_to_string(path).map_err(|e| unreadable(&e.to_string()))?;
-        Self::parse(path, &text)
+        fs::read_to_string(path).map_err(|e| unreadable(&e.to_string()))
     }
 
     /// Validates the text of a configuration file; `path` is for messages.
@@ -319,6 +344,10 @@ limits: [{name: per-source, service: https, packets: {rate: 1000/s, burst: 2000}
             (SMALLEST.replace("burst: 2000", "burst: 99999999"), &["limits[0].packets.rate", "hour"]),
             (SMALLEST.replace("service: https", "service: web"), &["limits[0].service", "`web`", "[https]"]),
             (SMALLEST.replace("127.0.0.1:9646", "9646"), &[":8:", "listen.metrics", "`9646`"]),
+            (
+                SMALLEST.replace("{metrics:", "{status: 0.0.0.0:9647, metrics:"),
+                &["listen.status", "`0.0.0.0:9647`", "ssh -L"],
+            ),
             (
                 SMALLEST.replace("{metrics:", "{control: weir.sock, metrics:"),
                 &["listen.control", "not absolute"],

@@ -30,29 +30,28 @@ mod link;
 mod slot;
 /// Links to interfaces.
 pub mod attach;
+/// The interfaces that are to have a link.
+mod interfaces;
 /// Tells when interfaces come and go.
 pub mod watch;
 /// The kernel's memory, looked at and not touched.
 pub mod onlooker;
 /// Waits until no packet is judged by what was in force before.
 mod grace;
+/// What somebody has changed behind the agent's back.
+mod drift;
 /// Bans and manual rules.
 pub mod rules;
 /// Counters, added up over CPUs.
 pub mod counters;
 /// Sampled packets, as they come.
 pub mod events;
+/// The program, loaded for a trial.
+pub mod trial;
 
-use std::{
-    collections::BTreeMap,
-    io,
-    path::PathBuf,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeMap, io, path::PathBuf, sync::Arc, time::Instant};
 
 pub use attach::{Attached, Change};
-use nix::net::if_::if_nametoindex;
 pub use pins::Pins;
 use weir_common::{
     control::{self, Seed},
@@ -60,7 +59,7 @@ use weir_common::{
     map::{Map, Sizes},
 };
 
-use self::{attach::Attacher, counters::Counters, events::Events, load::Loaded, memory::Mapped, pins::Lock};
+use self::{counters::Counters, events::Events, load::Loaded, memory::Mapped, pins::Lock};
 use crate::{
     config,
     policy::{
@@ -68,10 +67,6 @@ use crate::{
         generations::{Next, Way},
     },
 };
-
-/// How long it takes until an interface is tried again that could not be attached: to find out who
-/// stands in the way costs more than to look whether somebody does.
-const RETRY: Duration = Duration::from_secs(30);
 
 /// The programs and their maps, loaded and pinned.
 pub struct Datapath {
@@ -282,62 +277,20 @@ impl Datapath {
                 tracing::error!(error, "an interface still has the policy of before");
             }
         }
+        self.loaded.seals.settings_written(&*self.loaded.memory);
         grace::wait();
         Ok(published)
     }
 
-    /// Attaches to these interfaces and no others; those that are attached get the new program
-    /// without a gap.
-    ///
-    /// # Errors
-    /// [`DatapathError::Attach`] names the interface and every refusal. Interfaces before it in the
-    /// list stay attached.
-    pub fn attach(&mut self, interfaces: &[config::Interface]) -> Result<Vec<Attached>> {
-        let attached = self.attacher()?.attach(interfaces)?;
-        self.interfaces = interfaces.to_vec();
-        Ok(attached)
-    }
-
-    /// Looks whether the program is where it was attached, and attaches it again where it is not:
-    /// interfaces go and come back. Returns what has changed. Nothing does once everything has been
-    /// unloaded.
-    ///
-    /// # Errors
-    /// [`DatapathError::Load`] where the programs cannot be had.
-    pub fn mend(&mut self, known: &[Attached]) -> Result<Vec<(String, Change)>> {
-        if !self.pins.exist() {
-            return Ok(Vec::new());
-        }
-        let index = |interface: &config::Interface| if_nametoindex(interface.name.as_str()).unwrap_or(0);
-        let present: Vec<_> = self.interfaces.iter().map(index).collect();
-        let mut changes = Vec::new();
-        for (interface, &ifindex) in self.interfaces.clone().iter().zip(&present) {
-            let again = |&(refused, tried): &(u32, Instant)| refused != ifindex || tried.elapsed() > RETRY;
-            if !self.refused.get(&interface.name).is_none_or(again) {
-                continue;
-            }
-            self.refused.remove(&interface.name);
-            let known = known.iter().find(|known| known.interface == interface.name);
-            let Some(change) = self.attacher()?.mend(interface, known, &present) else { continue };
-            if matches!(change, Change::Refused(_)) {
-                self.refused.insert(interface.name.clone(), (ifindex, Instant::now()));
-            }
-            changes.push((interface.name.clone(), change));
-        }
-        Ok(changes)
-    }
-
-    fn attacher(&mut self) -> Result<Attacher<'_>> {
-        Attacher::new(&self.loaded, &self.pins, &mut self.slots)
-    }
-
     /// Sets how many events a CPU may send in a second.
-    pub fn set_events_per_second(&self, events_per_second: u32) {
+    pub fn set_events_per_second(&mut self, events_per_second: u32) {
+        self.loaded.seals.keep_settings(&*self.loaded.memory);
         if let (Some(global), Some(line)) =
             (control::Global::load(self.memory()), self.memory().line(Map::Control, 0))
         {
             control::Global { events_per_second, ..global }.store(line);
         }
+        self.loaded.seals.settings_written(&*self.loaded.memory);
     }
 
     /// Returns the counters. They stay readable for as long as they live.
@@ -368,12 +321,14 @@ impl std::fmt::Debug for Datapath {
 
 /// Writes the generation that is not in force, and flips.
 fn publish(loaded: &mut Loaded, next: &Next<'_>) -> Result<(u64, Way)> {
-    let Loaded { memory, generations, sizes, .. } = loaded;
+    let Loaded { memory, generations, seals, sizes, .. } = loaded;
     let memory: &Mapped = memory;
+    seals.keep_settings(memory);
     let generation = 1 - control::generation(memory);
     let way = generations.write(memory, generation, *sizes, random_seed()?, next)?;
     let line = memory.line(Map::Control, 0).ok_or(compile::CompileError::Memory)?;
     control::publish(line, generation);
+    seals.written(memory, generation);
     grace::wait();
     let publication = control::publications(line);
     generations.published(publication, next.delta);

@@ -16,7 +16,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts, Registry};
+use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts};
 use tokio::sync::mpsc;
 use weir_common::{counter::Outcome, event::Event, verdict::Reason};
 
@@ -27,6 +27,7 @@ use crate::{
     },
     decision::Client,
     notify::{Kind, Notifier},
+    telemetry::registry::Registry,
 };
 use ladder::{Book, Step};
 pub(crate) use task::run;

@@ -1,33 +1,53 @@
 //! Why an address gets what it gets: the kernel's own code over the kernel's own memory.
 //!
 //! A packet from the address is judged by the stages of the kernel program. Only what they would
-//! write is not written, so asking costs the source nothing.
+//! write is not written, so asking costs the source nothing. What the kernel does not know (names,
+//! authors, dates) is in the state directory; what a running agent alone knows is asked of it before.
 
 /// A packet to ask with.
 pub(crate) mod packet;
+/// What a running agent alone knows.
+pub mod agent;
+/// The lists in which an address is.
+mod lists;
+/// Bans and manual rules around an address.
+mod rule;
+/// Limits, and what an address owes them.
+mod bucket;
+/// What would change the verdict.
+mod mend;
+/// The explanation in words.
+mod text;
 
-use std::{fmt::Write as _, net::IpAddr, path::Path};
+use std::{net::IpAddr, path::Path, time::SystemTime};
 
-use ipnet::IpNet;
 use serde::Serialize;
 use weir_common::{
     addr::Address,
     class::Action,
     control::{self, Global},
     counter::Outcome,
-    gcra::{self, Key},
     limit::PROFILE_NAMES,
-    overlay::{FOREVER, Rule, Sentence},
+    overlay::Sentence,
 };
 use weir_ebpf::{Case, judge};
 
 use crate::{
     config::Port,
-    datapath::{DatapathError, Pins, memory::Mapped, onlooker::Onlooker},
+    datapath::{DatapathError, Pins, counters::Counters, memory::Mapped, onlooker::Onlooker},
     feed::store::Store,
     policy::Origin,
-    record::{LimitRecord, Record},
+    record::{Record, seconds},
+    rules,
 };
+
+pub use agent::{AgentSays, Recent};
+pub use bucket::Bucket;
+pub(crate) use bucket::{State as BucketState, find_pace};
+pub use lists::ListFound;
+pub use mend::Mend;
+pub use rule::RuleFound;
+pub use text::text;
 
 /// What decides about an address.
 #[derive(Debug, Serialize)]
@@ -40,61 +60,45 @@ pub struct Explanation {
     pub reason: &'static str,
     /// In words.
     pub summary: String,
-    /// Lists that cover it.
-    pub listed_by: Vec<Origin>,
-    /// The entries of feeds in which it lies, as the last good lists on disk have them.
-    pub entries: Vec<ListedAs>,
-    /// Its class in the kernel, 0: in no list.
-    pub class: u16,
     /// The policy drops nothing.
     pub shadow: bool,
-    /// To which profile limits hold it.
-    pub profile: &'static str,
-    /// The ban, or the manual rule, that covers it.
+    /// Why lists and bans cannot cut it off, if they cannot.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub protected: Option<&'static str>,
+    /// The ban, or the manual rule, of the kernel that covers it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rule: Option<RuleFound>,
+    /// The ban, or the manual rule, that proxies hold and the kernel does not.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub proxy_rule: Option<RuleFound>,
+    /// Lists that name it.
+    pub listed_by: Vec<Origin>,
+    /// What is known of them.
+    pub lists: Vec<ListFound>,
+    /// Its class in the kernel, 0: in no list.
+    pub class: u16,
+    /// Packets of all sources of that class, which are on the same lists.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub class_packets: Option<ClassPackets>,
+    /// To which profile limits hold it.
+    pub profile: &'static str,
     /// Limits that it may meet, and what it owes them.
     pub limits: Vec<Bucket>,
+    /// What the agent knows besides.
+    pub agent: AgentSays,
+    /// What would change the verdict, or will by itself.
+    pub changes: Vec<Mend>,
 }
 
-/// Entries of a feed.
-#[derive(Debug, Serialize)]
-pub struct ListedAs {
-    /// The feed.
-    pub feed: String,
-    /// Its prefixes in which the address lies, widest first.
-    pub prefixes: Vec<IpNet>,
-}
-
-/// A ban or a manual rule.
-#[derive(Debug, Serialize)]
-pub struct RuleFound {
-    /// `ban`, `allow` or `limit`.
-    pub does: &'static str,
-    /// Counts what it would drop.
-    pub shadow: bool,
-    /// Seconds until it ends; nothing: it has no end.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub seconds_left: Option<u64>,
-}
-
-/// A limit and a source.
-#[derive(Debug, Serialize)]
-pub struct Bucket {
-    /// The limit.
-    pub limit: String,
-    /// The service that it stands on; nothing: control packets of all services.
-    pub service: Option<String>,
-    /// What it counts.
-    pub dimension: String,
-    /// Units a second, in the profile of the source.
-    pub rate: f64,
-    /// Units at once.
-    pub burst: u64,
-    /// Units of its burst that the source has used up and not yet earned back.
-    pub used: f64,
-    /// A packet now would be over the limit.
-    pub over: bool,
+/// What became of the packets of a class, by its lists alone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct ClassPackets {
+    /// Passed.
+    pub pass: u64,
+    /// Dropped.
+    pub drop: u64,
+    /// Passed, and would have been dropped but for shadow mode.
+    pub would_drop: u64,
 }
 
 /// Why there is no explanation.
@@ -112,7 +116,8 @@ pub enum ExplainError {
 }
 
 /// Explains what the kernel does with a packet from `address` to `port`; without one, to a port
-/// that belongs to no service.
+/// that belongs to no service, and then all limits are told. `agent` is what a running agent has
+/// said of the address.
 ///
 /// # Errors
 /// [`ExplainError`]
@@ -121,6 +126,7 @@ pub fn explain(
     state: &Path,
     address: IpAddr,
     port: Option<Port>,
+    agent: AgentSays,
 ) -> Result<Explanation, ExplainError> {
     if !pins.exist() {
         return Err(ExplainError::NotLoaded);
@@ -129,87 +135,56 @@ pub fn explain(
     let record = Record::load(state);
     let global = Global::load(&memory).ok_or(ExplainError::NoPolicy)?;
     control::Policy::load(&memory, control::generation(&memory)).ok_or(ExplainError::NoPolicy)?;
+    let now = SystemTime::now();
     let world = Onlooker::new(&memory);
     let source = Address::from(address);
+    let address = IpAddr::from(source);
     let mut case = Case::OPEN;
     judge(&world, &packet::from(source, port).as_slice(), &mut case);
-    let listed_by = record
-        .as_ref()
-        .and_then(|record| record.classes.get(usize::from(case.class).checked_sub(1)?))
-        .map(|spec| spec.origins.clone())
-        .unwrap_or_default();
+    let spec = record.as_ref().and_then(|record| record.classes.get(usize::from(case.class).checked_sub(1)?));
+    let listed_by = spec.map(|spec| spec.origins.clone()).unwrap_or_default();
     let allowed = case.listing.action == Action::Allow
         || case.rule.is_some_and(|rule| rule.sentence == Sentence::Allow);
-    let limits = match record {
+    let limits = match &record {
         // An allowed source passes before any limit is asked.
-        Some(record) if !allowed => {
-            record.limits.iter().map(|limit| bucket(&world, &global, &case, limit)).collect()
-        }
+        Some(record) if !allowed => bucket::of(&world, &global, &case, port.is_some(), &record.limits),
         Some(_) | None => Vec::new(),
     };
-    Ok(Explanation {
-        address: source.into(),
+    let book = rules::saved(state);
+    let covering = |proxy_only| rule::covering(&book, address, proxy_only, seconds(now));
+    let mut explanation = Explanation {
+        address,
         verdict: case.outcome.as_str(),
         reason: case.reason.as_str(),
         summary: summary(&case, &listed_by, &limits),
-        entries: entries(&Store::new(state), &listed_by, source.into()),
+        shadow: case.policy.shadow,
+        protected: lists::protected(&listed_by),
+        rule: case.rule.map(|rule| rule::found(rule, covering(false), world.now)),
+        proxy_rule: covering(true).map(|rule| rule::of_book(rule, now)),
+        lists: lists::of(&Store::new(state), record.as_ref(), &listed_by, address, seconds(now)),
         listed_by,
         class: case.class,
-        shadow: case.policy.shadow,
+        class_packets: class_packets(pins, case.class)?,
         profile: PROFILE_NAMES.get(usize::from(case.listing.profile)).copied().unwrap_or("unknown"),
-        rule: case.rule.map(|rule| found(rule, world.now)),
         limits,
-    })
+        agent,
+        changes: Vec::new(),
+    };
+    explanation.changes = mend::mends(&explanation);
+    Ok(explanation)
 }
 
-/// Asks the last good lists of the feeds. One that cannot be read is left out: what is enforced is in
-/// the kernel.
-fn entries(store: &Store, listed_by: &[Origin], address: IpAddr) -> Vec<ListedAs> {
-    let feeds = listed_by.iter().filter_map(|origin| match origin {
-        Origin::Feed(name) => Some(name),
-        Origin::Allow | Origin::Partners | Origin::Protected(_) | Origin::Balancer | Origin::Consensus(_) => {
-            None
-        }
-    });
-    let entries = feeds.filter_map(|name| match store.covering(name, address) {
-        Ok(prefixes) => Some(ListedAs { feed: name.clone(), prefixes }),
-        Err(error) => {
-            tracing::debug!(%error, "a last good list cannot be read");
-            None
-        }
-    });
-    entries.filter(|entries| !entries.prefixes.is_empty()).collect()
-}
-
-fn found(rule: Rule, now: u64) -> RuleFound {
-    RuleFound {
-        does: match rule.sentence {
-            Sentence::Drop => "ban",
-            Sentence::Allow => "allow",
-            Sentence::Limit => "limit",
-        },
-        shadow: rule.shadow,
-        seconds_left: (rule.until != FOREVER).then(|| rule.until.saturating_sub(now).div_ceil(1_000_000)),
+fn class_packets(pins: &Pins, class: u16) -> Result<Option<ClassPackets>, DatapathError> {
+    if class == weir_common::class::NONE {
+        return Ok(None);
     }
-}
-
-fn bucket(world: &Onlooker<'_, Mapped>, global: &Global, case: &Case, limit: &LimitRecord) -> Bucket {
-    let key = Key::new(global, case.packet.source, limit.number, limit.scope());
-    let pace = limit.paces.get(usize::from(case.listing.profile)).unwrap_or(&limit.paces[0]);
-    #[expect(clippy::cast_precision_loss, reason = "at most 71 minutes in µs")]
-    let owed = gcra::owed(world, key, world.now) as f64;
-    let used = owed * pace.rate / 1e6;
-    #[expect(clippy::cast_precision_loss, reason = "a burst is earned within an hour")]
-    let burst = pace.burst as f64;
-    Bucket {
-        limit: limit.name.clone(),
-        service: limit.service.clone(),
-        dimension: limit.dimension.clone(),
-        rate: pace.rate,
-        burst: pace.burst,
-        used: (used * 10.0).round() / 10.0,
-        over: used + 1.0 > burst + 0.01,
-    }
+    let counters = Counters::open(pins)?;
+    let packets = |outcome| counters.class(class, outcome).map(|count| count.packets);
+    Ok(Some(ClassPackets {
+        pass: packets(Outcome::Pass)?,
+        drop: packets(Outcome::Drop)?,
+        would_drop: packets(Outcome::WouldDrop)?,
+    }))
 }
 
 fn summary(case: &Case, listed_by: &[Origin], limits: &[Bucket]) -> String {
@@ -232,38 +207,8 @@ fn summary(case: &Case, listed_by: &[Origin], limits: &[Bucket]) -> String {
         text.push_str("; of what it tunnels the inner source is judged");
     }
     for bucket in limits.iter().filter(|bucket| bucket.over) {
-        _ = write!(text, "; over limit {}", bucket.limit);
-    }
-    text
-}
-
-/// Returns the explanation in words.
-#[must_use]
-pub fn text(explanation: &Explanation) -> String {
-    let mut text = format!("{}  {}\n", explanation.address, explanation.summary);
-    if let Some(rule) = &explanation.rule {
-        let end = match rule.seconds_left {
-            Some(seconds) => format!("for {seconds} s more"),
-            None => "without an end".to_owned(),
-        };
-        _ = writeln!(text, "  {}{} {end}", rule.does, if rule.shadow { " (shadow)" } else { "" });
-    }
-    for ListedAs { feed, prefixes } in &explanation.entries {
-        let prefixes: Vec<String> = prefixes.iter().map(ToString::to_string).collect();
-        _ = writeln!(text, "  feed {feed} has it as {}", prefixes.join(", "));
-    }
-    for bucket in &explanation.limits {
-        _ = writeln!(
-            text,
-            "  limit {} on {}: {} of {} {} used, {}/s{}",
-            bucket.limit,
-            bucket.service.as_deref().unwrap_or("all services"),
-            bucket.used,
-            bucket.burst,
-            bucket.dimension,
-            bucket.rate,
-            if bucket.over { ", over" } else { "" },
-        );
+        text.push_str("; over limit ");
+        text.push_str(&bucket.limit);
     }
     text
 }

@@ -30,13 +30,24 @@ pub fn protected(config: &Config) -> Vec<(Protected, IpNet)> {
         });
         addresses.into_iter().map(move |address| (what, IpNet::from(address)))
     };
+    let mut found: Vec<(Protected, IpNet)> = hosts(Protected::Own, own()).collect();
+    found.extend(hosts(Protected::Gateway, route::gateways()));
+    found.extend(hosts(Protected::Resolver, resolvers()));
+    named(config, found)
+}
+
+/// Returns what of that is the same on every host: what the configuration names, and link-local addresses.
+#[must_use]
+pub fn everywhere(config: &Config) -> Vec<(Protected, IpNet)> {
+    named(config, Vec::new())
+}
+
+fn named(config: &Config, found: Vec<(Protected, IpNet)>) -> Vec<(Protected, IpNet)> {
     let link_local =
         LINK_LOCAL.iter().filter_map(|prefix| Some((Protected::LinkLocal, prefix.parse().ok()?)));
     let mut all: Vec<(Protected, IpNet)> =
         config.management.sources.iter().map(|prefix| (Protected::Management, *prefix)).collect();
-    all.extend(hosts(Protected::Own, own()));
-    all.extend(hosts(Protected::Gateway, route::gateways()));
-    all.extend(hosts(Protected::Resolver, resolvers()));
+    all.extend(found);
     all.extend(link_local);
     all.extend(config.l7.clients.trusted.iter().map(|prefix| (Protected::TrustedProxy, *prefix)));
     let mut seen = std::collections::HashSet::new();
@@ -104,7 +115,8 @@ mod tests {
     fn what_is_always_there_is_protected_once() {
         let text = "interfaces: [{name: eth0}]\nmanagement: {sources: [127.0.0.1, 192.0.2.0/24]}\n\
                     l7: {clients: {trusted_proxies: [192.0.2.0/24, 203.0.113.0/24]}}\n";
-        let protected = protected(&Config::parse(Path::new("weir.yaml"), text).unwrap());
+        let config = Config::parse(Path::new("weir.yaml"), text).unwrap();
+        let protected = protected(&config);
         let names = |prefix: &str| -> Vec<Protected> {
             let prefix: IpNet = prefix.parse().unwrap();
             protected.iter().filter(|(_, other)| *other == prefix).map(|(what, _)| *what).collect()
@@ -114,5 +126,6 @@ mod tests {
         assert_eq!(names("fe80::/10"), [Protected::LinkLocal]);
         assert_eq!(names("169.254.0.0/16"), [Protected::LinkLocal]);
         assert_eq!(names("203.0.113.0/24"), [Protected::TrustedProxy]);
+        assert_eq!(everywhere(&config).len(), 5);
     }
 }

@@ -24,6 +24,10 @@ pub mod datapath;
 pub mod record;
 /// Bans and manual rules, in words and beyond a reboot.
 pub mod rules;
+/// Every configuration that was in force, numbered, signed if need be.
+pub mod versions;
+/// The record of what was changed, by whom.
+pub mod audit;
 /// Unix sockets: made, and given back.
 mod unix;
 /// The control API: HTTP and JSON on a Unix socket.
@@ -34,6 +38,8 @@ pub mod decision;
 pub mod proxy;
 /// Offences of sources, and what they lead to.
 pub mod escalate;
+/// Sampled packets: the last of them, and whoever watches.
+pub mod events;
 /// Who is told of what happens.
 pub mod notify;
 /// The agent as a whole: builds the parts, and runs them until it is told to stop.
@@ -44,6 +50,16 @@ pub mod telemetry;
 pub mod status;
 /// Why an address gets what it gets.
 pub mod explain;
+/// What limits hold, and who owes them.
+pub mod limits;
+/// What goes on now, at a glance.
+pub mod top;
+/// A policy over plain memory: what it would do, without a kernel.
+pub mod offline;
+/// Captures: pcap and pcapng, packet by packet.
+pub mod capture;
+/// What a policy would have done to recorded traffic.
+pub mod replay;
 /// The control API from the other end.
 mod client;
 /// The command line.

@@ -11,10 +11,14 @@ pub mod protect;
 pub mod merge;
 /// What is different from the lists before, and merged alone.
 pub mod change;
+/// What another policy would change, address by address.
+pub mod compare;
 /// A policy into lines.
 pub mod compile;
 /// Which of the two generations holds what.
 pub mod generations;
+/// By what it is seen that somebody else has written there.
+pub mod seal;
 
 use std::{fmt, iter, sync::Arc};
 

@@ -35,7 +35,7 @@ use std::io;
 
 use tokio::{sync::watch, task::JoinSet};
 
-use crate::config::l7;
+use crate::{config::l7, rules::Bulletin};
 use judge::Judge;
 use lapi::Lapi;
 use listener::Bound;
@@ -105,6 +105,17 @@ impl Sockets {
             });
         }
     }
+}
+
+/// Adds what is counted of surfaces and targets, configured or not, for the catalogue of metrics.
+///
+/// # Errors
+/// If two metrics have one name.
+pub(crate) fn describe(judge: &Judge) -> prometheus::Result<()> {
+    Lapi::new(&[], &Bulletin::default(), judge)?;
+    push::describe(judge)?;
+    fleet::describe(&judge.counts().registry)?;
+    logs::counter(judge).map(drop)
 }
 
 fn bind_all(

@@ -16,7 +16,7 @@ use weir_common::{
 };
 
 use crate::{
-    config::{self, Enforce, FeedAction},
+    config::{self, Enforce, FeedAction, Source},
     feed::{Feed, State},
     policy::{classes::ClassSpec, limits::LimitNumbers, protect::Conflicts},
 };
@@ -119,6 +119,12 @@ pub struct FeedRecord {
     /// What it lists, in a word.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub category: Option<String>,
+    /// Entries with a lower score are left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min_score: Option<u32>,
+    /// Seconds after which it lapses unless it is confirmed before; nothing: it does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ttl: Option<u64>,
     /// IPv4 entries.
     pub ipv4: usize,
     /// IPv6 entries.
@@ -126,6 +132,9 @@ pub struct FeedRecord {
     /// Entries among them that are held to the suspicious profile, whatever its action.
     #[serde(default)]
     pub throttled: usize,
+    /// How often it is asked for, in seconds; 0: it comes by itself.
+    #[serde(default)]
+    pub interval_seconds: u64,
     /// When it was last confirmed, in seconds since 1970.
     pub last_success: Option<u64>,
     /// What was left out, how tries ended, and why the newest list is not in force.
@@ -141,9 +150,16 @@ impl From<&Feed> for FeedRecord {
             action: feed.config.action,
             enforce: feed.config.enforce,
             category: feed.config.category.clone(),
+            min_score: feed.config.select.min_score,
+            ttl: feed.config.ttl.map(|ttl| ttl.as_secs()),
             ipv4: entries.v4.len() + throttled.v4.len(),
             ipv6: entries.v6.len() + throttled.v6.len(),
             throttled: throttled.len(),
+            interval_seconds: if matches!(feed.config.source, Source::Bgp(_)) {
+                0
+            } else {
+                feed.config.interval.as_secs()
+            },
             last_success: feed.state.last_success.map(seconds),
             state: feed.state.clone(),
         }
@@ -176,6 +192,22 @@ pub struct TableRecord {
 }
 
 impl Record {
+    /// Returns that of a policy of which nothing is known.
+    pub(crate) fn empty() -> Self {
+        Self {
+            abi: ABI_VERSION,
+            publication: 0,
+            published: 0,
+            enforce: Enforce::Shadow,
+            classes: Vec::new(),
+            limit_numbers: LimitNumbers::default(),
+            limits: Vec::new(),
+            feeds: Vec::new(),
+            conflicts: Vec::new(),
+            tables: Vec::new(),
+        }
+    }
+
     /// Reads the record of what an agent before has published. Nothing where there is none, or none
     /// of this version.
     #[must_use]

@@ -9,6 +9,8 @@
 mod rule;
 /// The book on disk.
 mod file;
+/// What somebody else has changed in the kernel.
+mod mend;
 /// The book for those who pass it on.
 pub mod bulletin;
 
@@ -37,6 +39,8 @@ pub struct Rules {
     strangers: bool,
     /// The file says something else than the book.
     unsaved: bool,
+    /// Rules that have ended since somebody asked.
+    ended: Vec<Rule>,
 }
 
 #[derive(Clone, Debug)]
@@ -50,8 +54,9 @@ impl Rules {
     /// kernel has then stays in force.
     #[must_use]
     pub fn restore(state: &Path, memory: &impl Memory, now: SystemTime) -> Self {
+        let (state_directory, entries) = (state.to_owned(), BTreeMap::new());
         let mut rules =
-            Self { state: state.to_owned(), entries: BTreeMap::new(), strangers: false, unsaved: false };
+            Self { state: state_directory, entries, strangers: false, unsaved: false, ended: Vec::new() };
         let saved = match file::load(state) {
             Loaded::Nothing => Saved::default(),
             Loaded::Saved(saved) => saved,
@@ -195,7 +200,7 @@ impl Rules {
             if let Err(error) = kernel::lift(memory, *prefix) {
                 tracing::error!(%error, "cannot lift a rule that has ended");
             }
-            self.entries.remove(prefix);
+            self.ended.extend(self.entries.remove(prefix).map(|entry| entry.rule));
         }
         if self.strangers && kernel::count(memory) == self.in_kernel().count() {
             tracing::info!("the last rule that no file knew has ended");
@@ -207,6 +212,11 @@ impl Rules {
             self.give_back_lengths(memory);
         }
         ended.len()
+    }
+
+    /// Returns the rules that have ended since this was asked last.
+    pub fn take_ended(&mut self) -> Vec<Rule> {
+        mem::take(&mut self.ended)
     }
 
     fn give_back_lengths(&self, memory: &impl Memory) {
@@ -260,6 +270,12 @@ impl Rules {
         let of = |action| self.entries.values().filter(|entry| entry.rule.action == action).count();
         Action::ALL.map(|action| (action, of(action)))
     }
+}
+
+/// Returns the rules that the state directory knows, those that have ended since included. Nothing where
+/// the file cannot be read: what is enforced is in the kernel.
+pub(crate) fn saved(state: &Path) -> Vec<Rule> {
+    file::read(&file::path(state)).ok().flatten().map(|saved| saved.rules).unwrap_or_default()
 }
 
 /// Puts a rule back that the kernel does not have. The end of one that it has stays.

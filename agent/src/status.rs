@@ -10,6 +10,7 @@ use serde::Serialize;
 use weir_common::{control, line::Memory as _, map::Map};
 
 use crate::{
+    audit::files::Head,
     config::Mode,
     datapath::{DatapathError, Pins, attach, counters::Counters, memory::Mapped, probe, rules},
     output::table,
@@ -44,6 +45,9 @@ pub struct Status {
     pub conflicts: Vec<Conflicts>,
     /// Tables, likewise.
     pub tables: Vec<TableRecord>,
+    /// The last line of the audit, and its file.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub audit: Option<Head>,
     /// Packets since the maps were made.
     pub packets: Vec<Packets>,
 }
@@ -94,6 +98,7 @@ pub fn read(pins: &Pins, state: &Path) -> Result<Status, DatapathError> {
             feeds: Vec::new(),
             conflicts: Vec::new(),
             tables: Vec::new(),
+            audit: Head::load(state),
             packets: Vec::new(),
         });
     }
@@ -142,6 +147,7 @@ pub fn read(pins: &Pins, state: &Path) -> Result<Status, DatapathError> {
         feeds: record.as_ref().map(|record| record.feeds.clone()).unwrap_or_default(),
         conflicts: record.as_ref().map(|record| record.conflicts.clone()).unwrap_or_default(),
         tables: record.map(|record| record.tables).unwrap_or_default(),
+        audit: Head::load(state),
         packets,
     })
 }
@@ -183,6 +189,9 @@ pub fn text(status: &Status) -> String {
         _ = writeln!(text, "interface    {} ({mode})", interface.interface);
     }
     _ = writeln!(text, "rules        {}", status.rules);
+    if let Some(Head { link, .. }) = &status.audit {
+        _ = writeln!(text, "audit        line {}, {}", link.seq, link.hash);
+    }
     for table in &status.tables {
         _ = writeln!(text, "table        {}: {} of {} entries", table.name, table.entries, table.capacity);
     }

@@ -14,8 +14,11 @@
 
 /// Which word of a line is the bucket of a source.
 mod find;
+/// What can be told of buckets by looking at them.
+mod look;
 
 use find::find;
+pub use look::{Debtor, Look, Whose, look, shared, valves_in_use};
 
 use crate::{
     addr::{Address, V6, network_v4},
@@ -358,6 +361,15 @@ fn valve_charge<M: Memory, C: Clock>(
         Fit::Within(tat, _) => swap(memory, word, held, tat),
     };
     Charge::Valve { admitted }
+}
+
+/// Buckets of a line.
+pub const PER_LINE: u32 = crate::line::WORDS as u32;
+
+/// Returns how many of the buckets of a line somebody owes something in: for metrics.
+#[must_use]
+pub fn owing(words: [u64; PER_LINE as usize], now: u64) -> u32 {
+    words.into_iter().map(|word| u32::from(!is_free(word, now & TAT_MASK))).sum()
 }
 
 #[inline(always)]

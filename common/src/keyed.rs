@@ -19,6 +19,43 @@ pub const fn permute(seed: Seed, bits: u32, value: u64) -> u64 {
     x ^ x >> half
 }
 
+/// Undoes [`permute`]: returns the number that it maps to `image`. For whoever looks at the buckets; the
+/// kernel never has to.
+#[must_use]
+pub const fn invert(seed: Seed, bits: u32, image: u64) -> u64 {
+    let mask = (1 << bits) - 1;
+    let half = bits / 2;
+    let mut x = unshift(bits, half, image & mask);
+    x = x.wrapping_mul(inverse(seed.0 | 1)) & mask;
+    x = unshift(bits, half, x);
+    x = x.wrapping_mul(inverse(0x9e37_79b9_7f4a_7c15)) & mask;
+    x = unshift(bits, half, x);
+    x = x.wrapping_mul(inverse(seed.1 | 1)) & mask;
+    (x ^ seed.0) & mask
+}
+
+/// Undoes `x ^ x >> shift` for numbers of `bits` bits: each step gets `shift` more of them right.
+const fn unshift(bits: u32, shift: u32, value: u64) -> u64 {
+    let mut x = value;
+    let mut right = shift;
+    while right < bits {
+        x = value ^ x >> shift;
+        right += shift;
+    }
+    x
+}
+
+/// Returns the inverse of an odd number modulo 2^64: each step doubles the bits that are right.
+const fn inverse(odd: u64) -> u64 {
+    let mut x = 1u64;
+    let mut step = 0;
+    while step < 6 {
+        x = x.wrapping_mul(2u64.wrapping_sub(odd.wrapping_mul(x)));
+        step += 1;
+    }
+    x
+}
+
 /// Hashes 128 bits and a small number to 64 bits. Both halves enter through a secret
 /// multiplication, then the finalizer of MurmurHash3 spreads them.
 #[inline(always)]
@@ -52,17 +89,7 @@ mod tests {
         }
     }
 
-    /// Undoes `x ^ x >> shift` for numbers of `bits` bits.
-    fn unshift(bits: u32, shift: u32, value: u64) -> u64 {
-        (0..bits.div_ceil(shift)).fold(value, |x, _| value ^ x >> shift)
-    }
-
-    /// Returns the inverse of an odd number modulo 2^64: each step doubles the bits that are right.
-    fn inverse(odd: u64) -> u64 {
-        (0..6).fold(odd, |x, _| x.wrapping_mul(2u64.wrapping_sub(odd.wrapping_mul(x))))
-    }
-
-    /// Too wide to try all values: every step is undone instead.
+    /// Too wide to try all values: it is undone instead.
     #[test]
     fn permute_can_be_undone() {
         let mut n = 1u64;
@@ -74,13 +101,7 @@ mod tests {
             let mask = (1 << bits) - 1;
             for _ in 0..20_000 {
                 let (seed, value) = (Seed(random(), random()), random() & mask);
-                let mut x = unshift(bits, bits / 2, permute(seed, bits, value));
-                x = x.wrapping_mul(inverse(seed.0 | 1)) & mask;
-                x = unshift(bits, bits / 2, x);
-                x = x.wrapping_mul(inverse(0x9e37_79b9_7f4a_7c15)) & mask;
-                x = unshift(bits, bits / 2, x);
-                x = x.wrapping_mul(inverse(seed.1 | 1)) & mask;
-                assert_eq!((x ^ seed.0) & mask, value, "{bits} bits, {seed:?}");
+                assert_eq!(invert(seed, bits, permute(seed, bits, value)), value, "{bits} bits, {seed:?}");
             }
         }
     }

@@ -5,9 +5,10 @@ use std::time::{Duration, Instant, SystemTime};
 use ipnet::IpNet;
 use tokio::sync::mpsc;
 
-use super::App;
+use super::{App, audit::About};
 use crate::{
     api::{Answer, Ask, Job, Problem, rules::conflict},
+    audit::{Actor, Done},
     datapath::rules::RuleError,
     host,
     policy::{
@@ -40,12 +41,12 @@ impl App {
     pub(super) fn answer(&mut self, metrics: &Metrics, first: Job, jobs: &mut mpsc::Receiver<Job>) {
         let mut changed = Vec::new();
         let waiting = std::iter::from_fn(|| jobs.try_recv().ok()).take(TOGETHER_MAX - 1);
-        for Job { ask, reply } in std::iter::once(first).chain(waiting) {
+        for Job { ask, actor, reply } in std::iter::once(first).chain(waiting) {
             // Whoever has given up has been told that it was not done.
             if reply.is_closed() {
                 continue;
             }
-            match self.serve_one(metrics, ask) {
+            match self.serve_one(metrics, ask, &actor) {
                 Ok((change @ Some(_), answer)) => changed.push((change, answer, reply)),
                 // Nobody may be there any more to be told.
                 Ok((None, answer)) => _ = reply.send(Ok(answer)),
@@ -68,12 +69,33 @@ impl App {
     }
 
     /// Tells who passes rules on.
-    pub(super) fn rules_changed(&self, metrics: &Metrics) {
+    pub(super) fn rules_changed(&mut self, metrics: &Metrics) {
         metrics.rules.set(self.rules.counts());
+        self.audit.rules(&Actor::Agent, Done::Ended, &self.rules.take_ended());
         self.bulletin.post(self.rules.iter(self.datapath.memory(), SystemTime::now()));
     }
 
-    fn serve_one(&mut self, metrics: &Metrics, ask: Ask) -> Result<(Option<Change>, Answer), Problem> {
+    /// Serves a request, and notes who has changed what.
+    fn serve_one(
+        &mut self,
+        metrics: &Metrics,
+        ask: Ask,
+        actor: &Actor,
+    ) -> Result<(Option<Change>, Answer), Problem> {
+        let about = About::of(&ask);
+        let served = self.try_serve_one(metrics, ask);
+        match (&served, about) {
+            (Ok((Some(change), answer)), _) => {
+                let done = if *change == Change::Lift { Done::Lifted } else { Done::Set };
+                self.audit.rules(actor, done, &answer.rules);
+            }
+            (Err(problem), Some(about)) => self.audit.note(actor.clone(), about.refused(problem)),
+            (Ok((None, _)) | Err(_), _) => {}
+        }
+        served
+    }
+
+    fn try_serve_one(&mut self, metrics: &Metrics, ask: Ask) -> Result<(Option<Change>, Answer), Problem> {
         let answer = |rules| Answer { rules, warnings: Vec::new() };
         let (memory, now) = (self.datapath.memory(), SystemTime::now());
         match ask {

@@ -1,6 +1,9 @@
 use std::{io, net::SocketAddr, path::PathBuf};
 
-use crate::{config::ConfigError, datapath::DatapathError, policy::classes::TooManyClasses};
+use crate::{
+    config::ConfigError, datapath::DatapathError, policy::classes::TooManyClasses,
+    versions::signature::SignatureError,
+};
 
 /// Why the agent does not start.
 #[derive(Debug, thiserror::Error)]
@@ -8,6 +11,9 @@ pub enum AppError {
     /// The configuration is not valid.
     #[error("{0}")]
     Config(#[from] ConfigError),
+    /// The configuration is not signed as it should be.
+    #[error(transparent)]
+    Signature(#[from] SignatureError),
     /// The kernel does not take the program or the policy.
     #[error(transparent)]
     Datapath(#[from] DatapathError),
@@ -15,8 +21,10 @@ pub enum AppError {
     #[error(transparent)]
     Classes(#[from] TooManyClasses),
     /// The listener cannot be opened.
-    #[error("listen.metrics: {address}: {error}")]
+    #[error("listen.{field}: {address}: {error}")]
     Listen {
+        /// Which.
+        field: &'static str,
         /// Where.
         address: SocketAddr,
         /// Why not.
@@ -30,6 +38,9 @@ pub enum AppError {
         /// Why not.
         error: io::Error,
     },
+    /// The port of the control API cannot be had, or its certificates cannot be used.
+    #[error("listen.control_tls: {0}")]
+    ControlTls(io::Error),
     /// A socket for proxies cannot be made.
     #[error("l7.listen: {0}")]
     Proxy(io::Error),

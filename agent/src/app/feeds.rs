@@ -1,12 +1,13 @@
 //! News of feeds.
 
-use std::{iter, path::Path, sync::Arc};
+use std::{iter, path::Path, sync::Arc, time::Instant};
 
 use tokio::sync::mpsc;
 use weir_common::counter::Counter;
 
 use super::App;
 use crate::{
+    audit::Actor,
     config::{self, Config},
     datapath::DatapathError,
     feed::{Feed, source::crowdsec::Totals},
@@ -51,11 +52,15 @@ impl App {
             // One that is not there any more may have had something to say yet.
             if let Some(feed) = self.feeds.iter_mut().find(same) {
                 changed |= feed.listing != news.listing;
+                self.feed_notes.take(&self.audit, feed, &news, Instant::now());
                 *feed = news;
             }
         }
         if changed {
-            self.put_in_force(metrics, false);
+            if let Err(error) = self.put_in_force(metrics, false) {
+                tracing::error!(%error, "policy refused, the one in force stays");
+                self.policy_refused(Actor::Agent, error.to_string());
+            }
         } else {
             // A refusal, or a success, is news as well.
             let mut view = metrics.view();

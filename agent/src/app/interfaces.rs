@@ -22,7 +22,13 @@ impl App {
             return;
         }
         for (interface, change) in changes {
+            // One that went and came back has another index.
+            let taken_off = matches!(&change, Change::Attached(attached)
+                if self.interfaces.iter().any(|known| known.ifindex == attached.ifindex));
             self.take_note(interface, change);
+            if taken_off {
+                self.tell_of_drift(metrics, None);
+            }
         }
         self.show(metrics);
     }

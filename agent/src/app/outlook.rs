@@ -38,7 +38,8 @@ impl App {
             tables: vec![table("ipv4", built.demand.v4, room.v4), table("ipv6", built.demand.v6, room.v6)],
         };
         let (interfaces, missing) = (self.interfaces.clone(), self.missing());
-        View { record, interfaces, missing, publish_seconds: took.as_secs_f64() }
+        let memory = self.datapath.shared_memory();
+        View { record, interfaces, missing, publish_seconds: took.as_secs_f64(), memory }
     }
 
     /// Says what is in force, and leaves the record of it.

@@ -1,29 +1,81 @@
 //! What runs beside the one task that owns the datapath.
 
-use std::sync::{Arc, atomic::Ordering::Relaxed};
+use std::{
+    net::SocketAddr,
+    sync::{Arc, atomic::Ordering::Relaxed},
+};
 
 use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 use weir_common::event::Event;
 
 use super::{App, AppError};
 use crate::{
-    api::Desk,
+    api::{Api, Desk, socket::Socket, tls::Tls},
+    config::Listen,
     escalate::Ladder,
+    events::Ration,
     notify,
     proxy::{fleet, judge::Judge, push},
     telemetry::{
         self,
         metrics::Metrics,
+        page::{self, Facts},
         server::{self, Pages},
     },
 };
 
+/// Starts the control API, on its socket and where it is wanted over TCP.
+pub(super) fn serve_api(
+    api: &Api,
+    (socket, tls): (Socket, Option<Tls>),
+    tasks: &mut JoinSet<()>,
+    stopped: &watch::Receiver<()>,
+) {
+    let router = api.router();
+    if let Some(tls) = tls {
+        tracing::info!(address = %tls.address(), "the control API is served over TLS");
+        let serving = tls.serve(router.clone(), stopped.clone());
+        tasks.spawn(async move {
+            if let Err(error) = serving.await {
+                tracing::error!(%error, "listen.control_tls is no longer served");
+            }
+        });
+    }
+    let serving = socket.serve(router, stopped.clone());
+    tasks.spawn(async move {
+        if let Err(error) = serving.await {
+            tracing::error!(%error, "the control socket ended");
+        }
+    });
+}
+
+/// Where pages are served: bound before anything in the kernel is touched, since there may be no port.
+pub(super) struct Listeners {
+    metrics: TcpListener,
+    status: Option<TcpListener>,
+}
+
+impl Listeners {
+    pub(super) async fn bind(listen: &Listen) -> Result<Self, AppError> {
+        let metrics = bind("metrics", listen.metrics).await?;
+        let status = match listen.status {
+            Some(address) => Some(bind("status", address).await?),
+            None => None,
+        };
+        Ok(Self { metrics, status })
+    }
+}
+
+async fn bind(field: &'static str, address: SocketAddr) -> Result<TcpListener, AppError> {
+    TcpListener::bind(address).await.map_err(|error| AppError::Listen { field, address, error })
+}
+
 impl App {
-    /// Starts the metrics page and the reader of events; both end when `stopped` changes.
+    /// Starts the pages and the reader of events; all end when `stopped` changes.
     pub(super) fn spawn(
         &self,
         metrics: &Arc<Metrics>,
-        listener: TcpListener,
+        listeners: Listeners,
         ladder: Ladder,
         mut stopped: watch::Receiver<()>,
     ) -> Result<JoinSet<()>, AppError> {
@@ -32,17 +84,31 @@ impl App {
         let mut stop_server = stopped.clone();
         tasks.spawn(async move {
             let stop = async move { _ = stop_server.changed().await };
-            if let Err(error) = server::serve(listener, pages, stop).await {
+            if let Err(error) = server::serve(listeners.metrics, pages, stop).await {
                 tracing::error!(%error, "the metrics listener ended");
             }
         });
+        if let Some(listener) = listeners.status {
+            let facts = Facts {
+                metrics: Arc::clone(metrics),
+                pins: self.places.pins.clone(),
+                state: self.places.state.clone(),
+                bulletin: self.bulletin.clone(),
+                notifier: self.notifier.clone(),
+            };
+            tasks.spawn(page::serve(listener, facts, stopped.clone()));
+        }
         let events = self.datapath.events()?;
-        let counter = Arc::clone(metrics);
+        let (counter, keeper) = (Arc::clone(metrics), self.events.clone());
+        let (mut ration, configured, cpus) = (Ration::default(), Arc::clone(&self.event_budget), cpus());
         tasks.spawn(async move {
             let take = |event: Event| {
                 counter.events.fetch_add(1, Relaxed);
                 telemetry::packet(&event);
-                ladder.packet(&event);
+                keeper.push(event);
+                if ration.admits(&event, configured.load(Relaxed), cpus) {
+                    ladder.packet(&event);
+                }
             };
             tokio::select! {
                 result = events.run(take) => {
@@ -54,6 +120,12 @@ impl App {
             }
         });
         Ok(tasks)
+    }
+
+    /// Has the kernel tell of as many packets as the configuration says, or of more while somebody watches.
+    pub(super) fn set_event_budget(&mut self) {
+        self.event_budget.store(self.config.events_per_second, Relaxed);
+        self.datapath.set_events_per_second(self.events.budget(self.config.events_per_second));
     }
 
     /// Starts what passes on bans to proxies and other gateways, and news to whoever is to be told.
@@ -74,4 +146,9 @@ impl App {
         }
         Ok(())
     }
+}
+
+/// Returns on how many CPUs packets may be judged, as far as that is known.
+fn cpus() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
 }

@@ -10,7 +10,7 @@ use std::{
 use serde::Serialize;
 use tokio::runtime;
 
-use super::{CliError, EXIT_FAILURE, EXIT_USAGE};
+use super::{CliError, EXIT_FAILURE, EXIT_USAGE, progress::Progress};
 use crate::{
     app::AppError,
     config::{Config, ConfigError, FeedAction},
@@ -85,22 +85,30 @@ pub(super) fn check(path: &Path, state: &Path, format: Format) -> Result<ExitCod
         Err(error) => return Err(error.into()),
     };
     let feeds = read(&config, state)?;
+    let progress = Progress::new(3);
+    progress.next("compiling all lists");
     let rows: Vec<_> = feeds.iter().map(FeedRecord::from).collect();
     let protected = host::protected(&config);
     let policy = Policy::new(&config, &feeds, &protected, &mut LimitNumbers::default());
     let merged = merge::merge(&policy.lists, &mut Classes::default()).map_err(AppError::from)?;
     let demand = Demand::of(&merged);
+    progress.done();
+    progress.next("comparing lists with clouds, search bots and resolvers");
+    let overlaps = overlaps(&feeds);
+    progress.done();
+    progress.next("looking for what must not be cut off");
     let checked = Checked {
         ok: rows.iter().all(|row| row.state.refusal.is_none()),
         config: path.to_owned(),
         problems: None,
         feeds: rows,
-        overlaps: overlaps(&feeds),
+        overlaps,
         conflicts: protect::conflicts(&policy.lists, &protected),
         warnings: limits::crowded(&config.limits, config.tables.limiter_bits),
         ipv4_entries: demand.v4,
         ipv6_entries: demand.v6,
     };
+    drop(progress);
     output::print(format, &checked, check_text);
     Ok(if checked.ok { ExitCode::SUCCESS } else { ExitCode::from(EXIT_FAILURE) })
 }
@@ -153,9 +161,12 @@ fn overlaps_text(overlaps: &[FeedOverlaps]) -> String {
 fn read(config: &Config, state: &Path) -> Result<Vec<Feed>, CliError> {
     let runtime = runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|error| AppError::System { what: "start the runtime", error })?;
+    let progress = Progress::new(config.feeds.len());
     let read = config.feeds.iter().map(|config| {
+        progress.next(format!("reading feed {}", config.name));
         let mut worker = Worker::new(Arc::new(config.clone()), Store::new(state).read_only());
         runtime.block_on(worker.refresh());
+        progress.done();
         worker.feed().clone()
     });
     Ok(read.collect())

@@ -15,7 +15,7 @@ use crate::{
     output,
 };
 use cases::Case;
-pub(super) use cases::CasesError;
+pub(super) use cases::{CasesError, read as read_cases};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum L7 {

@@ -3,6 +3,7 @@
 use std::{path::PathBuf, time::Duration};
 
 use ipnet::IpNet;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Enforce, Format};
@@ -204,7 +205,7 @@ impl Default for Guards {
 }
 
 /// What happens to the sources of a list.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum FeedAction {
     /// They are dropped.

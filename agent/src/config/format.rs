@@ -5,6 +5,7 @@ mod settings;
 /// Grammars of publishers.
 mod named;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 pub use settings::{Column, Columns, Json, Only, Separator, Subject, Words};
@@ -15,7 +16,7 @@ use super::Select;
 ///
 /// A few are general and take settings: `columns`, `csv`, `json-lines` and `json`. The others are
 /// one word; those of a publisher are settings of the general ones, see [`Format::grammar`].
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Format {
     /// An address or prefix a line, comments from `#` or `;`, anything behind the first word.

@@ -26,6 +26,7 @@ pub mod notify;
 
 use std::sync::Arc;
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::validate::check::Check;
@@ -65,18 +66,29 @@ pub struct L7 {
     pub notify: Notify,
 }
 
-#[derive(Debug, Default, Deserialize)]
+/// Decisions about requests, for proxies on this host.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Raw {
+    /// Where proxies ask.
     listen: listen::Raw,
+    /// Who the client of a request is.
     clients: client::Raw,
+    /// Conditions in CEL, and what follows; the first that decides holds.
     rules: Vec<rules::Raw>,
+    /// What holds for some requests; the first that matches.
     routes: Vec<routes::Raw>,
+    /// Budgets of requests.
     quotas: quotas::Raw,
+    /// From offences to bans.
     escalation: escalation::Raw,
+    /// Bouncers of CrowdSec that may ask.
     bouncers: Vec<bouncers::Raw>,
+    /// Bans for proxies that decide by themselves.
     push: push::Raw,
+    /// Bans shared with other gateways.
     fleet: Option<fleet::Raw>,
+    /// Who is told of what is wrong.
     notify: notify::Raw,
 }
 

@@ -14,11 +14,11 @@ use std::{
     str::FromStr,
 };
 
-use serde_saphyr::Spanned;
+use crate::config::spanned::Spanned;
 use weir_common::{control::Malformed, counter::INTERFACES, limit, map::Sizes};
 
 use super::{
-    Bytes, Config, Interface, Listen, Management, Port, Protocol, Service, Tables,
+    Bytes, Config, Interface, Listen, Management, Port, Protocol, Service, Tables, audit,
     error::Problem,
     l7,
     raw::{self, Text},
@@ -49,6 +49,7 @@ pub(super) fn validate(raw: raw::Config) -> Result<Config, Vec<Problem>> {
     let listen = listen(&mut check, raw.listen);
     let tables = tables(&mut check, &raw.tables);
     let events_per_second = events(&mut check, &raw.events);
+    let audit = audit::validate(&mut check, &raw.audit);
     let l7 = l7::validate(&mut check, raw.l7);
     if !check.problems.is_empty() {
         return Err(check.problems);
@@ -71,6 +72,7 @@ pub(super) fn validate(raw: raw::Config) -> Result<Config, Vec<Problem>> {
         listen,
         tables,
         events_per_second,
+        audit,
         l7,
     })
 }
@@ -195,10 +197,30 @@ fn listen(check: &mut Check, raw: raw::Listen) -> Listen {
         Some(text) => check.parse::<SocketAddr>("listen.metrics", &text),
         None => METRICS.parse().ok(),
     };
+    let status = raw.status.and_then(|text| status(check, &text));
     Listen {
+        control_tls: raw.control_tls.and_then(|raw| super::control::validate(check, &raw)),
+        status,
         control: raw.control.map_or_else(|| PathBuf::from(CONTROL), |text| control(check, text)),
         metrics: metrics.unwrap_or(SocketAddr::from(([127, 0, 0, 1], 9646))),
     }
+}
+
+/// The page shows who is banned and why, and knows nobody by name.
+fn status(check: &mut Check, text: &Text) -> Option<SocketAddr> {
+    let address = check.parse::<SocketAddr>("listen.status", text)?;
+    if !address.ip().is_loopback() {
+        check.problem(
+            text.referenced,
+            "listen.status",
+            format!(
+                "`{address}` can be reached from elsewhere, and the page shows addresses to everybody; write \
+                 127.0.0.1:{0} and use `ssh -L {0}:127.0.0.1:{0}`, or a proxy that asks who it is",
+                address.port()
+            ),
+        );
+    }
+    Some(address)
 }
 
 fn control(check: &mut Check, text: Text) -> PathBuf {

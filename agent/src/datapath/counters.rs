@@ -3,13 +3,15 @@
 use std::ops::Range;
 
 use aya::{
-    maps::{Map as AyaMap, MapData, PerCpuArray, PerCpuValues},
+    Ebpf,
+    maps::{Array, Map as AyaMap, MapData, PerCpuArray, PerCpuValues},
     util::nr_cpus,
 };
 use weir_common::{
     class::ClassId,
     counter::{self, Answer, Counter, Family, Outcome, Tally},
-    map,
+    line::WORDS,
+    map::{self, Map},
     verdict::Reason,
 };
 
@@ -24,6 +26,8 @@ struct Plain<T>(T);
 unsafe impl aya::Pod for Plain<Counter> {}
 // SAFETY: five 64-bit integers without padding, every bit pattern is valid.
 unsafe impl aya::Pod for Plain<Tally> {}
+// SAFETY: eight 64-bit integers without padding, every bit pattern is valid.
+unsafe impl aya::Pod for Plain<[u64; WORDS]> {}
 
 /// The counters of the kernel program.
 #[expect(missing_debug_implementations, reason = "aya's maps have none")]
@@ -32,6 +36,7 @@ pub struct Counters {
     classes: PerCpuArray<MapData, Plain<Counter>>,
     limits: PerCpuArray<MapData, Plain<Counter>>,
     tally: PerCpuArray<MapData, Plain<Tally>>,
+    buckets: Array<MapData, Plain<[u64; WORDS]>>,
 }
 
 /// Packets of one kind.
@@ -60,6 +65,21 @@ impl Counters {
             classes: open(pins, map::CLASS_COUNTERS)?,
             limits: open(pins, map::LIMIT_COUNTERS)?,
             tally: open(pins, map::TALLY)?,
+            buckets: buckets(pins)?,
+        })
+    }
+
+    /// Takes the counters of programs that are pinned nowhere.
+    pub(super) fn take(ebpf: &mut Ebpf) -> Result<Self> {
+        Ok(Self {
+            packets: take(ebpf, map::COUNTERS)?,
+            classes: take(ebpf, map::CLASS_COUNTERS)?,
+            limits: take(ebpf, map::LIMIT_COUNTERS)?,
+            tally: take(ebpf, map::TALLY)?,
+            buckets: {
+                let name = Map::Limiter.name();
+                Array::try_from(taken(ebpf, name)?).map_err(|error| failed(name, &error))?
+            },
         })
     }
 
@@ -119,6 +139,22 @@ impl Counters {
         sum(&self.limits, map::LIMIT_COUNTERS, counter::limit_index(id, answer))
     }
 
+    /// Returns how many lines of buckets there are.
+    #[must_use]
+    pub fn bucket_lines(&self) -> u32 {
+        self.buckets.len()
+    }
+
+    /// Returns a line of buckets, by a call: mapped, all of them would count as memory of the agent.
+    ///
+    /// # Errors
+    /// As [`Self::packets`].
+    pub fn bucket_line(&self, index: u32) -> Result<[u64; WORDS]> {
+        let Plain(words) =
+            self.buckets.get(&index, 0).map_err(|error| failed(Map::Limiter.name(), &error))?;
+        Ok(words)
+    }
+
     /// Returns what became of events.
     ///
     /// # Errors
@@ -140,6 +176,23 @@ where
 {
     let data = MapData::from_pin(pins.map(name)).map_err(|error| failed(name, &error))?;
     PerCpuArray::try_from(AyaMap::PerCpuArray(data)).map_err(|error| failed(name, &error))
+}
+
+fn take<T>(ebpf: &mut Ebpf, name: &'static str) -> Result<PerCpuArray<MapData, Plain<T>>>
+where
+    Plain<T>: aya::Pod,
+{
+    PerCpuArray::try_from(taken(ebpf, name)?).map_err(|error| failed(name, &error))
+}
+
+fn taken(ebpf: &mut Ebpf, name: &'static str) -> Result<AyaMap> {
+    ebpf.take_map(name).ok_or(DatapathError::Map { name, error: "is missing".to_owned() })
+}
+
+fn buckets(pins: &Pins) -> Result<Array<MapData, Plain<[u64; WORDS]>>> {
+    let name = Map::Limiter.name();
+    let data = MapData::from_pin(pins.map(name)).map_err(|error| failed(name, &error))?;
+    Array::try_from(AyaMap::Array(data)).map_err(|error| failed(name, &error))
 }
 
 fn sum(counters: &PerCpuArray<MapData, Plain<Counter>>, name: &'static str, index: u32) -> Result<Counter> {

@@ -20,7 +20,7 @@ use weir_common::{
 };
 
 use super::{DatapathError, Pins, Result, clock, memory::Mapped, pins, random_seed};
-use crate::policy::generations::Generations;
+use crate::policy::{generations::Generations, seal::Seals};
 
 pub(super) static OBJECT: &[u8] = include_bytes_aligned!(concat!(env!("OUT_DIR"), "/weir_xdp"));
 
@@ -40,6 +40,8 @@ pub(super) struct Loaded {
     pub(super) memory: Arc<Mapped>,
     /// What this agent has written there.
     pub(super) generations: Generations,
+    /// By what it sees that somebody else has written there.
+    pub(super) seals: Seals,
     pub(super) sizes: Sizes,
     /// The policy maps, and so their counters, were there before.
     pub(super) adopted: bool,
@@ -98,8 +100,9 @@ fn load(
     let limiter_bits = sizes.limiter_bits;
     let global = Global { abi: ABI_VERSION, tick, clock_offset, limiter_bits, seed, events_per_second };
     global.store(control_line(&memory, 0)?);
-    let memory = Arc::new(memory);
-    Ok(Loaded { ebpf, memory, generations: Generations::default(), sizes, adopted, no_tcx })
+    let (memory, generations) = (Arc::new(memory), Generations::default());
+    let seals = Seals::new(sizes, random_seed()?.0);
+    Ok(Loaded { ebpf, memory, generations, seals, sizes, adopted, no_tcx })
 }
 
 impl Loaded {
@@ -186,6 +189,20 @@ fn stage(pins: &Pins, keep: impl Fn(&str) -> bool) -> Result<()> {
 
 fn map_names() -> impl Iterator<Item = &'static str> {
     Map::ALL.into_iter().map(Map::name).chain(OTHER_MAPS.into_iter().map(|(name, ..)| name))
+}
+
+/// Loads the XDP program over empty maps, and pins nothing.
+pub(super) fn unpinned(sizes: Sizes) -> Result<aya::Ebpf> {
+    let mut loader = EbpfLoader::new();
+    loader.verifier_log_level(VerifierLogLevel::STATS);
+    for map in Map::ALL {
+        loader.map_max_entries(map.name(), map.lines(sizes));
+    }
+    let failed = |error: &dyn Error| DatapathError::Load(chain(error));
+    let mut ebpf = loader.load(OBJECT).map_err(|error| failed(&error))?;
+    let program: &mut Xdp = program(&mut ebpf, map::PROGRAM)?;
+    program.load().map_err(|error| failed(&error))?;
+    Ok(ebpf)
 }
 
 /// Makes the maps that are not staged, and pins them beside those that are.

@@ -35,8 +35,16 @@ impl Mapped {
     /// # Errors
     /// [`DatapathError::Map`] where one is missing or is not ours.
     pub fn open(pins: &Pins) -> Result<Self> {
+        Self::open_some(pins, &Map::ALL)
+    }
+
+    /// Opens some of the maps that are pinned. The others read as if they were not there.
+    ///
+    /// # Errors
+    /// As [`Self::open`].
+    pub fn open_some(pins: &Pins, maps: &[Map]) -> Result<Self> {
         let mut mapped = Self::new();
-        for map in Map::ALL {
+        for &map in maps {
             let data = MapData::from_pin(pins.map(map.name())).map_err(|error| DatapathError::Map {
                 name: map.name(),
                 error: super::load::chain(&error),

@@ -7,6 +7,7 @@ use weir_common::{
     addr::Address,
     control::{Global, Seed},
     line::Memory,
+    map::Map,
     overlay::{self, FOREVER, Key, Prefix, Refused, Rule, Sentence},
 };
 
@@ -135,6 +136,16 @@ pub fn retain(memory: &impl Memory, prefixes: impl Iterator<Item = IpNet>) -> Re
     let lifted = overlay::retain(memory, clock::now_us(memory), |key| keys.contains(&key));
     overlay::set_lengths(memory, kept.into_iter());
     Ok(lifted)
+}
+
+/// Returns true if packets look for rules of the lengths of all these prefixes.
+pub fn looks_for(memory: &impl Memory, prefixes: impl Iterator<Item = IpNet>) -> bool {
+    let Some(line) = memory.line(Map::Overlay, 0) else { return false };
+    let [v4, v6] = [0, 1].map(|family| line.word(family).load().to_le_bytes());
+    prefixes.filter_map(|prefix| place(prefix).ok()).all(|Prefix { address, length }| match address {
+        Address::V4(_) => v4.contains(&length),
+        Address::V6(_) => v6.contains(&length),
+    })
 }
 
 /// Gives back the prefix lengths that none of these prefixes has. They must be those of all rules.

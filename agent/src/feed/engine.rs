@@ -94,8 +94,9 @@ impl Engine {
         prepared
     }
 
-    /// Lets run what was prepared, and ends what the configuration no longer has.
-    pub async fn run(&mut self, configs: &[config::Feed], workers: Vec<Worker>) {
+    /// Lets run what was prepared, and ends what the configuration no longer has. The last good lists
+    /// of feeds that are `remembered` are kept as well: somebody may want them back.
+    pub async fn run(&mut self, configs: &[config::Feed], remembered: &[config::Feed], workers: Vec<Worker>) {
         self.tasks.retain(|name, _| configs.iter().any(|config| config.name == *name));
         for worker in workers {
             let config = Arc::clone(&worker.feed().config);
@@ -107,7 +108,7 @@ impl Engine {
         }
         let ways = self.tasks.iter().map(|(name, running)| (name.clone(), running.ways.clone()));
         *self.handle.0.write().await = ways.collect();
-        self.store.retain(configs);
+        self.store.retain(configs.iter().chain(remembered));
     }
 
     /// Has the files read again that changed.

@@ -5,10 +5,13 @@
 
 /// What is in a file.
 mod layout;
+/// When entries came.
+mod came;
 #[cfg(test)]
 mod tests;
 
 use std::{
+    collections::HashSet,
     fs::{self, DirBuilder, File, OpenOptions},
     io::{self, BufWriter, Seek as _, SeekFrom, Write as _},
     net::IpAddr,
@@ -21,8 +24,10 @@ use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 use self::layout::{Damage, Header, Meta};
-use super::{Listing, ledger::Ledger};
-use crate::config;
+use super::{Entries, Listing, ledger::Ledger};
+use crate::{config, record::seconds};
+
+pub use came::Since;
 
 /// What is on disk is for its owner, and for the group to read: a list may be nobody else's business.
 const MODE: u32 = 0o640;
@@ -187,16 +192,50 @@ impl Store {
         Ok(found)
     }
 
+    /// Takes note of entries that came now; `first` says that there was no list before.
+    ///
+    /// # Errors
+    /// [`StoreError`] where that cannot be written.
+    pub fn came(&self, feed: &config::Feed, added: &Entries, first: bool) -> Result<(), StoreError> {
+        let path = self.came_path(&feed.name);
+        if !self.writes || added.is_empty() && !first {
+            return Ok(());
+        }
+        let write = || {
+            DirBuilder::new().recursive(true).mode(DIRECTORY_MODE).create(&self.directory)?;
+            came::note(&path, added, first, seconds(SystemTime::now()))
+        };
+        write().map_err(|error| failed(&path, "cannot be written", &error))
+    }
+
+    /// Returns since when one of these prefixes is in the list of a feed. Nothing where that is not known.
+    #[must_use]
+    pub fn since(&self, name: &str, prefixes: &[IpNet]) -> Option<Since> {
+        came::since(&self.came_path(name), prefixes)
+    }
+
+    /// Returns when the entry ends by itself that has an address for longest, as of when the list was
+    /// kept. Nothing where none does, or one has no end.
+    #[must_use]
+    pub fn ends(&self, name: &str, address: IpAddr) -> Option<SystemTime> {
+        let ledger = layout::ledger(File::open(self.path(name)).ok()?).ok()??;
+        let covering =
+            ledger.iter().filter(|(_, entry)| entry.prefixes.iter().any(|it| it.contains(&address)));
+        covering.map(|(_, entry)| entry.ends).max_by_key(|ends| (ends.is_none(), *ends)).flatten()
+    }
+
     /// Forgets the lists of feeds that are not among `feeds`.
-    pub fn retain(&self, feeds: &[config::Feed]) {
+    pub fn retain<'f>(&self, feeds: impl Iterator<Item = &'f config::Feed>) {
         // Nothing has been kept yet.
         let Ok(files) = fs::read_dir(&self.directory) else { return };
+        let names: HashSet<&str> = feeds.map(|feed| feed.name.as_str()).collect();
         for file in files.flatten() {
             let name = file.file_name();
             let name = name.to_string_lossy();
             let owner = name.strip_suffix(".list.bad").or_else(|| name.strip_suffix(".list"));
             let owner = owner.or_else(|| name.strip_prefix('.')?.strip_suffix(".list.new"));
-            if owner.is_none_or(|owner| feeds.iter().any(|feed| feed.name == owner)) {
+            let owner = owner.or_else(|| name.strip_suffix(".came"));
+            if owner.is_none_or(|owner| names.contains(owner)) {
                 continue;
             }
             if let Err(error) = fs::remove_file(file.path()) {
@@ -207,6 +246,10 @@ impl Store {
 
     fn path(&self, name: &str) -> PathBuf {
         self.directory.join(format!("{name}.list"))
+    }
+
+    fn came_path(&self, name: &str) -> PathBuf {
+        self.directory.join(format!("{name}.came"))
     }
 }
 

@@ -15,7 +15,7 @@ use tokio::{
 };
 
 use super::{
-    Feed, Listing, Parsed, Refusal, clock,
+    Entries, Feed, Listing, Parsed, Refusal, clock,
     difference::Difference,
     format::{self, Tables},
     guard,
@@ -288,7 +288,10 @@ impl Worker {
         self.refused = None;
         self.known = Some(new.listing.entries.len());
         if changed {
-            self.set(new.listing);
+            // Of another agent's life, or of the time before it lapsed, nothing is in force.
+            let first = self.feed.state.last_success.is_none() || self.feed.state.expired;
+            let added = self.set(new.listing);
+            self.note_came(&added, first);
         }
         self.confirm();
         if self.is_to_be_saved() {
@@ -309,11 +312,20 @@ impl Worker {
         true
     }
 
-    fn set(&mut self, listing: Listing) {
+    /// Sets the listing, and returns what has come with it.
+    fn set(&mut self, listing: Listing) -> Entries {
         let difference = Difference::between(&self.feed.listing.entries, &listing.entries);
         self.feed.state.added = difference.added.len();
         self.feed.state.removed = difference.removed.len();
         self.feed.listing = listing;
+        difference.added
+    }
+
+    /// For people who ask since when something is in a list: that it cannot be kept hurts nothing.
+    fn note_came(&self, added: &Entries, first: bool) {
+        if let Err(error) = blocking(|| self.store.came(&self.feed.config, added, first)) {
+            tracing::debug!(feed = %self.feed.config.name, %error, "cannot keep since when entries are in the list");
+        }
     }
 
     /// Puts the list in force that was refused.

@@ -1,9 +1,9 @@
 use std::time::Duration;
 
-use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, Opts, Registry};
+use prometheus::{HistogramOpts, HistogramVec, IntCounterVec, Opts};
 
 use super::Surface;
-use crate::decision::Decision;
+use crate::{decision::Decision, telemetry::registry::Registry};
 
 /// Bounds in seconds: decisions take microseconds, and a proxy waits for some milliseconds.
 const BOUNDS: [f64; 10] = [25e-6, 50e-6, 100e-6, 200e-6, 300e-6, 500e-6, 1e-3, 5e-3, 20e-3, 100e-3];

@@ -27,14 +27,14 @@ use std::{
 };
 
 use ipnet::IpNet;
-use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts, Registry};
+use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts};
 use tokio::{
     sync::{Notify, watch},
     task::JoinSet,
     time::sleep,
 };
 
-use crate::{api::Desk, config::l7, rules::Bulletin};
+use crate::{api::Desk, config::l7, rules::Bulletin, telemetry::registry::Registry};
 use link::Fault;
 
 /// Pauses between attempts to connect: the first, and the longest; each is twice the one before.
@@ -135,6 +135,14 @@ impl Counts {
     fn published(&self, result: &str) {
         self.entries.with_label_values(&["out", result]).inc();
     }
+}
+
+/// Adds what is counted of a fleet, for the catalogue of metrics.
+///
+/// # Errors
+/// If there is a metric of that name.
+pub(crate) fn describe(registry: &Registry) -> prometheus::Result<()> {
+    Counts::new(registry).map(drop)
 }
 
 /// Shares bans until `stopped` changes. `state` is the state directory.

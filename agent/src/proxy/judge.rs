@@ -17,6 +17,7 @@ use super::{
     quotas::{self, Quotas},
 };
 use crate::{
+    audit::Audit,
     config::{Config, l7},
     datapath::{memory::Mapped, onlooker::Onlooker},
     decision::{
@@ -84,6 +85,7 @@ struct Inner {
     world: ArcSwap<World>,
     sanctions: ArcSwap<Sanctions>,
     ladder: Ladder,
+    audit: Audit,
     counts: Counts,
 }
 
@@ -127,7 +129,7 @@ impl Judge {
     ///
     /// # Errors
     /// If two metrics have one name.
-    pub fn new(config: &Config, world: World, ladder: Ladder) -> prometheus::Result<Self> {
+    pub fn new(config: &Config, world: World, ladder: Ladder, audit: Audit) -> prometheus::Result<Self> {
         let counts = Counts::new()?;
         let quotas = Quotas::new(&config.l7.quotas, &counts.registry)?;
         ladder.register(&counts.registry)?;
@@ -136,6 +138,7 @@ impl Judge {
             world: ArcSwap::from_pointee(world),
             sanctions: ArcSwap::default(),
             ladder,
+            audit,
             counts,
         })))
     }
@@ -206,6 +209,11 @@ impl Judge {
         let decision = settings.conclude(request, standing).await;
         if decision.verdict != Verdict::Allow {
             self.note(request.client, &settings.policy, &decision.why);
+            // That it is banned, the ban tells.
+            if decision.why != Why::Banned {
+                let Decision { verdict, why, .. } = &decision;
+                self.0.audit.decided(request.client.address, *verdict, why, surface.as_str());
+            }
         }
         self.0.counts.decided(surface, &decision, started.elapsed());
         decision

@@ -79,6 +79,12 @@ enum Kind {
 }
 
 impl Listener {
+    /// Returns one for a port that is bound, which serves so many connections at a time.
+    #[must_use]
+    pub fn tcp(listener: TcpListener, connections: usize) -> Self {
+        Self { kind: Kind::Tcp(listener), places: Arc::new(Semaphore::new(connections)) }
+    }
+
     /// Waits for the next connection, and for a place for it. What goes wrong with one is told and the
     /// next is waited for.
     pub async fn accept(&self) -> Stream {

@@ -92,7 +92,7 @@ pub(super) async fn serve(bound: Bound, judge: Judge, mut stopped: watch::Receiv
     }
 }
 
-fn counter(judge: &Judge) -> prometheus::Result<IntCounterVec> {
+pub(super) fn counter(judge: &Judge) -> prometheus::Result<IntCounterVec> {
     let opts = Opts::new("weir_l7_log_lines_total", "Lines of access logs that proxies have sent.");
     let lines = IntCounterVec::new(opts, &["result"])?;
     match judge.counts().registry.register(Box::new(lines.clone())) {

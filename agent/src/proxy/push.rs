@@ -254,6 +254,14 @@ impl Follower {
     }
 }
 
+/// Adds what is counted of targets, for the catalogue of metrics.
+///
+/// # Errors
+/// If there is a metric of that name.
+pub(crate) fn describe(judge: &Judge) -> prometheus::Result<()> {
+    Counts::new(judge).map(drop)
+}
+
 /// What is counted of all targets.
 #[derive(Clone, Debug)]
 struct Counts {

@@ -10,6 +10,7 @@ use std::{sync::Arc, time::Instant};
 use crate::{
     config::l7,
     decision::quota::{Charged, Descriptor, Plan, Store, Told},
+    telemetry::registry::Registry,
 };
 use counts::Counts;
 use shared::Shared;
@@ -34,7 +35,7 @@ impl Quotas {
     ///
     /// # Errors
     /// If two metrics have one name.
-    pub fn new(settings: &l7::Quotas, registry: &prometheus::Registry) -> prometheus::Result<Self> {
+    pub fn new(settings: &l7::Quotas, registry: &Registry) -> prometheus::Result<Self> {
         let counts = Counts::new(registry)?;
         Ok(Self {
             settings: Arc::new(settings.clone()),

@@ -66,7 +66,7 @@ pub(super) fn load(state: &Path) -> Loaded {
     }
 }
 
-fn read(path: &Path) -> io::Result<Option<Saved>> {
+pub(super) fn read(path: &Path) -> io::Result<Option<Saved>> {
     let size = match fs::metadata(path) {
         Ok(metadata) => metadata.len(),
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),

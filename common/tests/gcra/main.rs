@@ -8,6 +8,7 @@
 #![expect(clippy::cast_precision_loss, reason = "packets and µs of a test are far below 2^52")]
 #![expect(clippy::cast_sign_loss, reason = "times are positive")]
 
+mod look;
 mod many;
 mod oracle;
 mod race;

@@ -9,16 +9,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result};
-use nix::{
-    mount::{MsFlags, mount},
-    sys::signal::Signal,
-};
+use anyhow::Result;
+use nix::sys::signal::Signal;
 use weir_tests::{
     agent::{Agent, binary},
     namespace::{Namespace, Pair},
     patience,
-    peers::{Program, missing},
+    peers::{Program, lay_over, missing},
     web::{Answer, Server},
 };
 
@@ -71,10 +68,7 @@ l7:
     fn start_alertmanager(&mut self) -> Result<bool> {
         let Some(program) = Program::find("prometheus-alertmanager") else { return Ok(false) };
         // Its templates are looked for where Debian's package has them.
-        let share = program.parent().and_then(|folder| folder.parent()).context("/usr")?.join("share");
-        if share != std::path::Path::new("/usr/share") {
-            over_usr_share(&self.pair.server, &share.display().to_string())?;
-        }
+        lay_over(&self.pair.server, "usr/share")?;
         let config = self.directory.path().join("alertmanager.yml");
         fs::write(&config, "route: {receiver: nobody}\nreceivers: [{name: nobody}]\n")?;
         let (config, storage) = (config.display(), self.directory.path().display());
@@ -137,15 +131,6 @@ fn addresses(count: u32) -> String {
     (0..count).fold(String::new(), |mut text, n| {
         _ = writeln!(text, "{}", Ipv4Addr::from(0xc633_6400 + n));
         text
-    })
-}
-
-/// Lays files over those of the machine, as processes of the namespace see them.
-fn over_usr_share(namespace: &Namespace, share: &str) -> Result<()> {
-    namespace.run(|| {
-        let options = format!("lowerdir={share}:/usr/share");
-        mount(Some("overlay"), "/usr/share", Some("overlay"), MsFlags::MS_RDONLY, Some(options.as_str()))
-            .context("lay files over /usr/share")
     })
 }
 

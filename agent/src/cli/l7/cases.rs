@@ -117,11 +117,16 @@ enum Wanted {
 
 /// Reads a file with cases.
 pub(super) fn load(path: &Path) -> Result<Vec<Case>, CasesError> {
+    parse(path, &read(path)?)
+}
+
+/// Reads the text of a file with cases of any kind.
+pub(in crate::cli) fn read(path: &Path) -> Result<String, CasesError> {
     let unreadable = |error| CasesError::Unreadable { path: path.to_owned(), error };
     if fs::metadata(path).map_err(unreadable)?.len() > FILE_BYTES_MAX {
         return Err(unreadable(io::Error::other(format!("larger than {FILE_BYTES_MAX} bytes"))));
     }
-    parse(path, &fs::read_to_string(path).map_err(unreadable)?)
+    fs::read_to_string(path).map_err(unreadable)
 }
 
 /// Reads the text of such a file; `path` is for messages.

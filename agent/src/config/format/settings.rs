@@ -1,3 +1,4 @@
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 const COLUMN_MAX: i16 = 1000;
@@ -17,7 +18,7 @@ pub enum Subject {
 }
 
 /// Lines of columns.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Columns {
     /// What stands between columns; nothing: `blank`, or `comma` in CSV.
@@ -53,7 +54,7 @@ pub struct Columns {
 }
 
 /// JSON objects or texts.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Json {
     /// Where the entries are in a document: RFC 6901 pointers, in which `*` stands for every element
@@ -84,7 +85,7 @@ pub struct Json {
 }
 
 /// Which lines or objects count: those that have one of these values there.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Only {
     /// The column, or the key of a JSON object.
@@ -95,7 +96,7 @@ pub struct Only {
 }
 
 /// A column.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub enum Column {
     /// Its number from 1, or from -1 for the last.
@@ -105,7 +106,7 @@ pub enum Column {
 }
 
 /// What stands between columns.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Separator {
     /// Any number of blanks and tabs.
@@ -123,11 +124,11 @@ pub enum Separator {
 }
 
 /// One text, or several.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(from = "OneOrMany")]
 pub struct Words(pub Vec<String>);
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(untagged)]
 enum OneOrMany {
     One(String),

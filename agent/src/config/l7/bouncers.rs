@@ -1,5 +1,6 @@
 use std::{collections::HashSet, path::PathBuf};
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::config::{raw::Text, validate::check::Check};
@@ -16,10 +17,13 @@ pub struct Bouncer {
     pub key_file: PathBuf,
 }
 
-#[derive(Debug, Deserialize)]
+/// A bouncer that may ask.
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Raw {
+    /// Its name.
     name: Text,
+    /// The file with its key.
     key_file: Text,
 }
 

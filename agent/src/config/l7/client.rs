@@ -1,4 +1,5 @@
 use ipnet::IpNet;
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::config::{raw::Text, validate::check::Check};
@@ -27,12 +28,18 @@ impl Default for Clients {
     }
 }
 
-#[derive(Debug, Default, Deserialize)]
+/// Who the client of a request is.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Raw {
+    /// Addresses and prefixes whose X-Forwarded-For is believed.
     trusted_proxies: Vec<Text>,
+    /// Packets of clients reach this host; `false` behind a balancer that ends connections.
+    /// Default `true`.
     direct: Option<bool>,
+    /// Headers to keep besides those that rules and routes name.
     headers: Vec<Text>,
+    /// The header that says who a request is charged to.
     consumer_header: Option<Text>,
 }
 

@@ -1,7 +1,8 @@
 use std::{collections::BTreeMap, time::Duration};
 
+use crate::config::spanned::Spanned;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_saphyr::Spanned;
 
 use crate::config::{Lasts, raw::Text, validate::check::Check};
 
@@ -36,7 +37,7 @@ pub struct Escalation {
 }
 
 /// Whether offences lead to anything.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Mode {
     /// They are not even added up.
@@ -114,24 +115,37 @@ impl Weights {
     }
 }
 
-#[derive(Debug, Default, Deserialize)]
+/// From offences to bans.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Raw {
+    /// Whether offences lead to anything.
     mode: Mode,
+    /// After this time half of what a source has done is forgotten, like `5m`.
     half_life: Option<Text>,
+    /// What offences weigh, by status (`401`), class (`5xx`), `limit`, `quota` or `refused`.
     weights: Option<Spanned<BTreeMap<String, f64>>>,
+    /// From this risk on requests are challenged.
     challenge_at: Option<Spanned<f64>>,
+    /// From this risk on they are throttled.
     throttle_at: Option<Spanned<f64>>,
+    /// From this risk on the source is banned.
     ban_at: Option<Spanned<f64>>,
+    /// How sources are banned.
     ban: Option<Spanned<RawBans>>,
 }
 
-#[derive(Debug, Default, Deserialize)]
+/// How sources are banned.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 struct RawBans {
+    /// How long the first ban lasts, like `1m`; each that follows lasts twice as long.
     first: Option<Text>,
+    /// How long one lasts at most.
     most: Option<Text>,
+    /// A source that has been quiet for so long begins anew.
     forget: Option<Text>,
+    /// Most bans in a minute.
     per_minute: Option<u32>,
 }
 

@@ -1,5 +1,6 @@
 use std::collections::HashSet;
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::redis::{self, Server};
@@ -25,14 +26,21 @@ pub struct Fleet {
     pub stream: String,
 }
 
-#[derive(Debug, Deserialize)]
+/// Bans shared with other gateways.
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Raw {
+    /// The Redis that they share, like `redis://10.9.0.254:6379`.
     redis: Text,
+    /// The user there.
     user: Option<Text>,
+    /// The file with the password.
     password_file: Option<Text>,
+    /// The name of this gateway.
     name: Text,
+    /// What keys begin with.
     prefix: Option<Text>,
+    /// The stream of bans.
     stream: Option<Text>,
 }
 

@@ -5,6 +5,7 @@ use std::{
     str::FromStr,
 };
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::config::{
@@ -63,13 +64,19 @@ impl FromStr for Endpoint {
     }
 }
 
-#[derive(Debug, Default, Deserialize)]
+/// Where proxies ask: addresses and ports, or `unix:` and a path.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Raw {
+    /// Envoy: ext_authz, rate limits and access logs.
     grpc: Vec<Text>,
+    /// nginx, Traefik, Caddy: `/v1/auth`.
     http: Vec<Text>,
+    /// HAProxy: SPOE.
     haproxy: Vec<Text>,
+    /// Bouncers of CrowdSec.
     lapi: Vec<Text>,
+    /// Access logs of nginx, Caddy and Traefik, UDP.
     logs: Vec<Text>,
 }
 

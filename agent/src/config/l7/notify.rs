@@ -1,7 +1,8 @@
 use std::{path::PathBuf, time::Duration};
 
+use crate::config::spanned::Spanned;
+use schemars::JsonSchema;
 use serde::Deserialize;
-use serde_saphyr::Spanned;
 
 use crate::config::{Lasts, raw::Text, validate::check::Check};
 
@@ -45,19 +46,28 @@ impl Default for Notify {
     }
 }
 
-#[derive(Debug, Default, Deserialize)]
+/// Who is told of what is wrong.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Raw {
+    /// Alertmanagers, API v2.
     alertmanagers: Vec<RawTarget>,
+    /// Webhooks.
     webhooks: Vec<RawTarget>,
+    /// How long one may take, like `5s`.
     timeout: Option<Text>,
+    /// Bans in a minute above which somebody is told.
     bans_per_minute: Option<Spanned<u32>>,
 }
 
-#[derive(Debug, Deserialize)]
+/// Somebody who is told.
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct RawTarget {
+    /// Where.
     url: Text,
+    /// The file with a secret: of an Alertmanager a bearer token, of a webhook what its messages are signed
+    /// with.
     secret_file: Option<Text>,
 }
 

@@ -1,5 +1,6 @@
 use std::path::PathBuf;
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_saphyr::Location;
 use url::{Host, Url};
@@ -61,7 +62,7 @@ pub struct Caddy {
 }
 
 /// Whose address Caddy compares.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum CaddyMatcher {
     /// That of the connection.
@@ -84,54 +85,79 @@ pub struct Crowdsec {
     pub ca: Option<PathBuf>,
 }
 
-#[derive(Debug, Default, Deserialize)]
+/// Bans for proxies that decide by themselves.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Raw {
+    /// The file of Envoy's filter `ip_tagging`.
     envoy_tags: Option<RawFile>,
+    /// A map of HAProxy.
     haproxy: Option<RawHaproxy>,
+    /// A file for nginx's `geo`.
     nginx: Option<RawNginx>,
+    /// A matcher in Caddy's configuration.
     caddy: Option<RawCaddy>,
+    /// A list of prefixes, one a line.
     list: Option<RawFile>,
+    /// Alerts to a LAPI of CrowdSec.
     crowdsec: Option<RawCrowdsec>,
 }
 
-#[derive(Debug, Deserialize)]
+/// A file.
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct RawFile {
+    /// Its path.
     file: Text,
 }
 
-#[derive(Debug, Deserialize)]
+/// A map of HAProxy.
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct RawHaproxy {
+    /// Its runtime API: `unix:` and a path, or an address and port.
     socket: Text,
+    /// The map, as HAProxy calls it.
     map: Text,
+    /// The file of the map, for restarts.
     file: Text,
 }
 
-#[derive(Debug, Deserialize)]
+/// A file for nginx's `geo`.
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct RawNginx {
+    /// Its path.
     file: Text,
+    /// What makes nginx read it, program and arguments.
     #[serde(default)]
     reload_command: Vec<Text>,
 }
 
-#[derive(Debug, Deserialize)]
+/// A matcher in Caddy's configuration.
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct RawCaddy {
+    /// Its admin API.
     admin: Text,
+    /// The `@id` of the object in which the matcher is.
     id: Text,
+    /// Whose address is compared.
     #[serde(default)]
     matcher: CaddyMatcher,
 }
 
-#[derive(Debug, Deserialize)]
+/// A LAPI of CrowdSec that gets alerts.
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct RawCrowdsec {
+    /// Its URL.
     url: Text,
+    /// The name of this machine there.
     machine: Text,
+    /// The file with its password.
     password_file: Text,
+    /// A PEM file with roots that are trusted besides those of the system.
     ca: Option<Text>,
 }
 

@@ -1,7 +1,8 @@
 use std::{collections::HashSet, time::Duration};
 
+use crate::config::spanned::Spanned;
+use schemars::JsonSchema;
 use serde::Deserialize;
-use serde_saphyr::Spanned;
 
 use super::{
     redis::{self as server, Server},
@@ -60,75 +61,106 @@ impl Default for Quotas {
     }
 }
 
-#[derive(Debug, Default, Deserialize)]
+/// Budgets of requests.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Raw {
+    /// Domains, by which proxies and routes name budgets.
     domains: Vec<RawDomain>,
+    /// Budgets to keep in memory, like `800k`.
     keys: Option<Text>,
+    /// Whether quotas hold for sources that lists name as partners.
     partners: Partners,
+    /// Share quotas with other gateways.
     redis: Option<RawRedis>,
 }
 
-#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 enum Partners {
+    /// They do.
     #[default]
     Limited,
+    /// They do not.
     Unlimited,
 }
 
-#[derive(Debug, Deserialize)]
+/// A Redis that gateways share.
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct RawRedis {
+    /// Its URL, or the path of a socket.
     url: Text,
+    /// The user there.
     user: Option<Text>,
+    /// The file with the password.
     password_file: Option<Text>,
+    /// What keys begin with.
     prefix: Option<Text>,
+    /// How long it may take, like `10ms`.
     timeout: Option<Text>,
+    /// While it is away: each gateway by itself, or what routes say of failures.
     #[serde(default)]
     fallback: Fallback,
 }
 
-#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 enum Fallback {
+    /// Each gateway grants quotas by itself.
     #[default]
     Local,
+    /// The `on_failure` of the route holds.
     None,
 }
 
-#[derive(Debug, Deserialize)]
+/// A domain of quotas.
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct RawDomain {
+    /// Its name.
     domain: Text,
+    /// What budgets are kept for.
     descriptors: Vec<RawNode>,
 }
 
-#[derive(Debug, Deserialize)]
+/// What a budget is kept for.
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct RawNode {
+    /// The key of the entry.
     key: Text,
+    /// Its value, which may have `*`; default: each value has its own budget.
     value: Option<Text>,
+    /// Budgets; all of them hold.
     #[serde(default)]
     limits: Vec<RawLimit>,
+    /// It has no budget.
     #[serde(default)]
     unlimited: bool,
+    /// `shadow` only tells what it would do.
     #[serde(default = "enforced")]
     enforce: Enforce,
+    /// The share of a burst from which on it is nearly used up.
     near: Option<Spanned<f64>>,
+    /// The same for the entry that follows.
     #[serde(default)]
     descriptors: Vec<RawNode>,
 }
 
-#[derive(Debug, Deserialize)]
+/// Requests in a time.
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct RawLimit {
+    /// How many.
     requests: Spanned<u64>,
+    /// In which time.
     per: RawPer,
+    /// How many at once; default: a tenth.
     burst: Option<Spanned<u64>>,
 }
 
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 enum RawPer {
     Second,

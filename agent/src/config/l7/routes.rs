@@ -1,5 +1,6 @@
 use std::{collections::HashSet, time::Duration};
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::{Quotas, client::header};
@@ -20,34 +21,47 @@ const ENTRIES_MAX: usize = 8;
 /// Proxies do not wait longer.
 const DEADLINE_MAX: Duration = Duration::from_secs(2);
 
-#[derive(Debug, Deserialize)]
+/// What holds for some requests.
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Raw {
+    /// Its name.
     name: Text,
+    /// Exact, or with `*` for anything; default: all.
     host: Option<Text>,
+    /// What the path begins with, or with `*`; default: all.
     path: Option<Text>,
+    /// Methods; default: all.
     #[serde(default)]
     methods: Vec<Text>,
+    /// What becomes of requests that cannot be decided in time.
     #[serde(default)]
     on_failure: OnFailure,
+    /// How long a decision may wait for quotas, like `20ms`.
     deadline: Option<Text>,
+    /// Budgets that a request is charged to.
     #[serde(default)]
     quotas: Vec<RawCharge>,
 }
 
 /// What becomes of requests that cannot be decided in time.
-#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, PartialEq, Eq, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 enum OnFailure {
+    /// They pass.
     #[default]
     Open,
+    /// They are refused for a moment.
     Closed,
 }
 
-#[derive(Debug, Deserialize)]
+/// A budget that a request is charged to.
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct RawCharge {
+    /// The domain.
     domain: Text,
+    /// What makes its entries: `consumer`, `client`, `route`, `host`, `method`, `header:NAME`.
     entries: Vec<Text>,
 }
 

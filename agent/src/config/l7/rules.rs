@@ -1,7 +1,8 @@
 use std::{collections::HashSet, time::Duration};
 
+use crate::config::spanned::Spanned;
+use schemars::JsonSchema;
 use serde::Deserialize;
-use serde_saphyr::Spanned;
 
 use crate::{
     config::{Enforce, Lasts, raw::Text, validate::check::Check},
@@ -13,24 +14,35 @@ const RULES_MAX: usize = 256;
 /// A score beyond this says nothing more.
 const SCORE_MAX: f64 = 1000.0;
 
-#[derive(Debug, Deserialize)]
+/// A condition, and what follows.
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Raw {
+    /// Its name.
     name: Text,
+    /// A condition in CEL on `request` and `source`.
     when: Text,
+    /// What follows; without it the score counts.
     then: Option<Then>,
+    /// What it adds to the risk of a request.
     score: Option<Spanned<f64>>,
+    /// Of `throttle`: when the client may come again, like `30s`.
     retry_after: Option<Text>,
+    /// `shadow` only tells what it would do.
     #[serde(default = "enforced")]
     enforce: Enforce,
 }
 
-#[derive(Clone, Copy, Debug, Deserialize)]
+#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 enum Then {
+    /// The request passes.
     Allow,
+    /// It is challenged.
     Challenge,
+    /// It may come again later.
     Throttle,
+    /// It is refused.
     Deny,
 }
 

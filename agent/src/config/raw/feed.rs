@@ -1,130 +1,200 @@
 //! The shape of feeds.
 
+use crate::config::spanned::Spanned;
+use schemars::JsonSchema;
 use serde::Deserialize;
-use serde_saphyr::Spanned;
 
 use super::{Text, enforced};
 use crate::config::{Enforce, FeedAction, Format};
 
-#[derive(Debug, Deserialize)]
+/// A list of sources. One of `path`, `known`, `url`, `networks`, `pack`, `crowdsec`, `taxii`, `misp`
+/// and `bgp` says where it comes from.
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::config) struct Feed {
+    /// Its name, also in metrics.
     pub(in crate::config) name: Text,
     // The source: one of these.
+    /// A file, or a directory of lists; reread when something changes.
     pub(in crate::config) path: Option<Text>,
+    /// The list itself.
     pub(in crate::config) networks: Option<Spanned<Vec<Text>>>,
+    /// A list that comes with weir, like `googlebot`.
     pub(in crate::config) pack: Option<Text>,
+    /// A feed by its name in `weir feeds catalogue`.
     pub(in crate::config) known: Option<Text>,
+    /// A text behind a URL.
     pub(in crate::config) url: Option<Text>,
+    /// The decisions of a CrowdSec LAPI.
     pub(in crate::config) crowdsec: Option<Crowdsec>,
+    /// The indicators of a TAXII 2.1 collection.
     pub(in crate::config) taxii: Option<Taxii>,
+    /// The URL of a MISP feed.
     pub(in crate::config) misp: Option<Text>,
+    /// Routes of a BGP speaker, through exabgp and `weir feeds receive`.
     pub(in crate::config) bgp: Option<Bgp>,
+    /// How a source behind a URL is asked.
     #[serde(default)]
     pub(in crate::config) http: Http,
     // What it says.
+    /// What the list looks like; default: `plain`.
     pub(in crate::config) format: Option<Spanned<Format>>,
+    /// Entries with a lower score are left out.
     pub(in crate::config) min_score: Option<u32>,
+    /// Entries of other categories are left out; empty: none are.
     #[serde(default)]
     pub(in crate::config) categories: Vec<String>,
+    /// Files of `first,last,what` lines that say which prefixes a number of an autonomous system, or a
+    /// country, stands for.
     #[serde(default)]
     pub(in crate::config) tables: Vec<Text>,
     // What follows.
+    /// What happens to its sources. Of several lists `allow` wins, then `partner`, then `drop`.
     pub(in crate::config) action: FeedAction,
+    /// `shadow` counts what it would drop.
     #[serde(default = "enforced")]
     pub(in crate::config) enforce: Enforce,
+    /// What it lists, in a word. For people.
     pub(in crate::config) category: Option<String>,
+    /// What its word adds to a consensus.
     #[serde(default = "one")]
     pub(in crate::config) weight: u32,
     // When, and how far it is trusted.
+    /// How often it is asked, like `1h`.
     pub(in crate::config) interval: Option<Text>,
+    /// Not confirmed for so long, it is no longer in force, like `7d`; default: it stays.
     pub(in crate::config) ttl: Option<Text>,
+    /// An empty list is meant so, and no accident.
     #[serde(default)]
     pub(in crate::config) can_be_empty: bool,
+    /// What is not believed of a new list.
     #[serde(default)]
     pub(in crate::config) guards: Guards,
 }
 
-#[derive(Debug, Default, Deserialize)]
+/// How a source behind a URL is asked.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::config) struct Http {
+    /// `http` without TLS is allowed.
     #[serde(default)]
     pub(in crate::config) insecure: bool,
+    /// Servers with private and loopback addresses are allowed.
     #[serde(default)]
     pub(in crate::config) private: bool,
+    /// A header with a secret.
     pub(in crate::config) header: Option<Header>,
+    /// User and password (RFC 7617).
     pub(in crate::config) basic: Option<Basic>,
+    /// The URL of a proxy to go through.
     pub(in crate::config) proxy: Option<Text>,
+    /// A PEM file with roots that are trusted besides those of the system.
     pub(in crate::config) ca: Option<Text>,
+    /// A PEM file with a certificate and its key.
     pub(in crate::config) client_certificate: Option<Text>,
+    /// How long a request may take, like `1m`.
     pub(in crate::config) timeout: Option<Text>,
 }
 
-#[derive(Debug, Deserialize)]
+/// A header with a secret.
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::config) struct Header {
+    /// Its name.
     pub(in crate::config) name: Text,
+    /// What stands in front of the secret, like `Bearer `.
     #[serde(default)]
     pub(in crate::config) prefix: String,
+    /// The file with the secret.
     pub(in crate::config) file: Text,
 }
 
-#[derive(Debug, Deserialize)]
+/// User and password.
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::config) struct Basic {
+    /// The user.
     pub(in crate::config) user: String,
+    /// The file with the password.
     pub(in crate::config) file: Text,
 }
 
-#[derive(Debug, Deserialize)]
+/// The decisions of a CrowdSec LAPI.
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::config) struct Crowdsec {
+    /// The LAPI.
     pub(in crate::config) url: Text,
+    /// The file with the key of a bouncer.
     pub(in crate::config) key: Text,
+    /// Origins of decisions that count; empty: all.
     #[serde(default)]
     pub(in crate::config) origins: Vec<String>,
+    /// Scenarios whose decisions count, those that contain one of these words; empty: all.
     #[serde(default)]
     pub(in crate::config) scenarios_containing: Vec<String>,
+    /// Whether what is done is reported back.
     #[serde(default = "yes")]
     pub(in crate::config) usage_metrics: bool,
+    /// How often, like `15m`.
     pub(in crate::config) usage_interval: Option<Text>,
 }
 
-#[derive(Debug, Deserialize)]
+/// A TAXII 2.1 collection.
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::config) struct Taxii {
+    /// Its URL, `https://host/root/collections/ID/`.
     pub(in crate::config) collection: Text,
+    /// Indicators whose confidence (0 to 100) is lower do not count; those without one do.
     #[serde(default)]
     pub(in crate::config) min_confidence: u8,
 }
 
-#[derive(Debug, Deserialize)]
+/// Routes of a BGP speaker.
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::config) struct Bgp {
+    /// Communities that mark a blackhole route, like `65535:666`.
     #[serde(default)]
     pub(in crate::config) communities: Vec<Text>,
+    /// How long routes stay in force when a session goes down, like `2m`.
     pub(in crate::config) hold: Option<Text>,
 }
 
-#[derive(Debug, Default, Deserialize)]
+/// What is not believed of a new list. A list that fails is held: the last good one stays.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::config) struct Guards {
+    /// The part of its entries that a list may lose at once, in percent.
     pub(in crate::config) shrink: Option<Spanned<u8>>,
+    /// How many times larger a list may become at once.
     pub(in crate::config) growth: Option<Spanned<u32>>,
+    /// Entries that are too many, like `8M`.
     pub(in crate::config) entries: Option<Text>,
+    /// Bytes that are too many, unpacked, like `256MiB`.
     pub(in crate::config) bytes: Option<Text>,
+    /// Lines that may be in no format, in percent.
     pub(in crate::config) rejected: Option<Spanned<u8>>,
+    /// Shortest IPv4 prefix that a list may name.
     pub(in crate::config) ipv4_prefix: Option<Spanned<u8>>,
+    /// Shortest IPv6 prefix that a list may name.
     pub(in crate::config) ipv6_prefix: Option<Spanned<u8>>,
 }
 
-#[derive(Debug, Deserialize)]
+/// What follows where several feeds name a source.
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::config) struct Consensus {
+    /// Its name.
     pub(in crate::config) name: Text,
+    /// The feeds whose word counts.
     pub(in crate::config) feeds: Spanned<Vec<Text>>,
+    /// How many of them, or rather the sum of their weights, it takes.
     pub(in crate::config) weight: Spanned<u32>,
+    /// What then happens to a source.
     pub(in crate::config) action: FeedAction,
+    /// `shadow` counts what it would drop.
     #[serde(default = "enforced")]
     pub(in crate::config) enforce: Enforce,
 }

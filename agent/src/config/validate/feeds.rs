@@ -9,6 +9,7 @@ use crate::{
     config::{
         Auth, Bgp, Bytes, Consensus, Crowdsec, Feed, Guards, Http, Lasts, Select, Source, Taxii,
         raw::{self, Text},
+        spanned::Spanned,
     },
     feed::{
         catalogue::{self, Known},
@@ -288,15 +289,14 @@ fn guards(check: &mut Check, field: &str, raw: &raw::feed::Feed, known: Option<&
     let default = Guards::default();
     let can_be_empty = raw.can_be_empty || known.is_some_and(|known| known.can_be_empty);
     let raw = &raw.guards;
-    let mut number =
-        |name: &str, value: &Option<serde_saphyr::Spanned<u8>>, default: u8, least: u8, most: u8| {
-            let Some(value) = value else { return default };
-            if !(least..=most).contains(&value.value) {
-                let message = format!("{} is not in {least} to {most}", value.value);
-                check.problem(value.referenced, &format!("{field}.guards.{name}"), message);
-            }
-            value.value
-        };
+    let mut number = |name: &str, value: &Option<Spanned<u8>>, default: u8, least: u8, most: u8| {
+        let Some(value) = value else { return default };
+        if !(least..=most).contains(&value.value) {
+            let message = format!("{} is not in {least} to {most}", value.value);
+            check.problem(value.referenced, &format!("{field}.guards.{name}"), message);
+        }
+        value.value
+    };
     let shrink = number("shrink", &raw.shrink, default.shrink, 0, 100);
     let rejected = number("rejected", &raw.rejected, default.rejected, 0, 100);
     let ipv4_prefix = number("ipv4_prefix", &raw.ipv4_prefix, default.ipv4_prefix, 1, 32);

@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
-use serde_saphyr::Spanned;
+use crate::config::spanned::Spanned;
 use weir_common::{
     gcra::Profile,
     limit::{self, Dimension, PROFILES, Scope},

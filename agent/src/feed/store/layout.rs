@@ -16,7 +16,7 @@
 use std::{
     fmt,
     fs::File,
-    io::{self, Read},
+    io::{self, Read, Seek as _, SeekFrom},
     net::IpAddr,
     time::{Duration, SystemTime},
 };
@@ -26,7 +26,7 @@ use serde::{Deserialize, Serialize};
 use weir_common::addr::{Address, V6, network_v4};
 
 use super::{Content, Validators};
-use crate::feed::{Entries, Listing};
+use crate::feed::{Entries, Listing, ledger::Ledger};
 
 const MAGIC: &[u8; 8] = b"weirlist";
 const VERSION: u32 = 1;
@@ -292,6 +292,18 @@ pub(super) fn covering(mut file: File, address: IpAddr) -> Result<Vec<IpNet>, Da
         })?;
     }
     Ok(found)
+}
+
+/// Reads the entries that end by themselves. Nothing where the list has none.
+pub(super) fn ledger(mut file: File) -> Result<Option<Ledger>, Damage> {
+    let header = head(&mut file)?;
+    if header.ledger == 0 {
+        return Ok(None);
+    }
+    file.seek(SeekFrom::Start(header.file_size() - header.ledger))?;
+    let mut pieces = Pieces { file, checksum: crc32fast::Hasher::new() };
+    let ledger = serde_json::from_slice(&pieces.bytes(header.ledger)?);
+    ledger.map(Some).map_err(|error| Damage::Content(error.to_string()))
 }
 
 /// Reads the head, and compares what it says with the size of the file: it says how much memory is

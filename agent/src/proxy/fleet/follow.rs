@@ -16,6 +16,7 @@ use super::{
 };
 use crate::{
     api::Ask,
+    audit::Actor,
     record::seconds,
     rules::{Author, Rule, Wanted},
 };
@@ -105,8 +106,8 @@ impl Follower {
             match Entry::parse(&fields) {
                 None => counts.heard("malformed"),
                 Some(Entry { by, .. }) if by == name => counts.heard("own"),
-                Some(Entry { origin, word: Word::Lift(prefix), .. }) if origin == name => {
-                    self.lift_own(prefix).await?;
+                Some(Entry { origin, word: Word::Lift(prefix), by }) if origin == name => {
+                    self.lift_own(prefix, by).await?;
                 }
                 Some(Entry { origin, .. }) if origin == name => counts.heard("own"),
                 Some(Entry { origin, word: Word::All, .. }) => _ = complete.insert(origin),
@@ -220,7 +221,7 @@ impl Follower {
     }
 
     /// Lifts a ban of this gateway, as somebody at another has done.
-    async fn lift_own(&self, prefix: IpNet) -> Result<(), Fault> {
+    async fn lift_own(&self, prefix: IpNet, by: String) -> Result<(), Fault> {
         let rules = self.member.bulletin.all().1;
         let own = |rule: &Rule| !matches!(rule.by, Author::Fleet(_)) && Ban::of(rule).is_some();
         let Some(rule) = rules.into_iter().find(|rule| rule.prefix == prefix && own(rule)) else {
@@ -228,7 +229,7 @@ impl Follower {
             return Ok(());
         };
         self.member.shared.quiet().own.insert(prefix);
-        let asked = self.member.desk.ask(Ask::Withdraw(prefix, rule.by)).await;
+        let asked = self.member.desk.ask_as(Actor::Fleet(by), Ask::Withdraw(prefix, rule.by)).await;
         if asked.as_ref().map_or(true, |answer| answer.rules.is_empty()) {
             self.member.shared.quiet().own.remove(&prefix);
         }

@@ -24,7 +24,7 @@ l7:
 "
     );
     let config = Config::parse(Path::new("weir.yaml"), &text).unwrap();
-    let quotas = Quotas::new(&config.l7.quotas, &prometheus::Registry::new()).unwrap();
+    let quotas = Quotas::new(&config.l7.quotas, &crate::telemetry::registry::Registry::new()).unwrap();
     Settings::new(&config, quotas)
 }
 

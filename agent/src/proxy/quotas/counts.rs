@@ -1,6 +1,6 @@
-use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts, Registry};
+use prometheus::{IntCounter, IntCounterVec, IntGauge, Opts};
 
-use crate::decision::quota::Charged;
+use crate::{decision::quota::Charged, telemetry::registry::Registry};
 
 /// What is counted of quotas.
 #[derive(Clone, Debug)]
