@@ -68,7 +68,7 @@ pub fn current(state: &Path) -> PathBuf {
 }
 
 /// Returns how a file is called that begins with line `first`, once it is no longer written.
-pub(super) fn put_aside(path: &Path, first: u64) -> PathBuf {
+pub(crate) fn put_aside(path: &Path, first: u64) -> PathBuf {
     let (stem, end) = parts(path);
     path.with_file_name(format!("{stem}-{first:0DIGITS$}{end}"))
 }
@@ -131,7 +131,7 @@ pub(super) fn tail(file: &mut File, length: u64) -> io::Result<Tail> {
 }
 
 /// Returns the last line of a file, if it is whole.
-pub(super) fn last(path: &Path) -> Option<Link> {
+pub(crate) fn last(path: &Path) -> Option<Link> {
     let mut file = File::open(path).ok()?;
     let length = file.metadata().ok()?.len();
     let line = tail(&mut file, length).ok()?.line?;

@@ -17,6 +17,7 @@ use serde_json::Value;
 use super::{CliError, EXIT_FAILURE, Output};
 use crate::{
     audit::{
+        chain,
         files::{self, Head},
         verify::{self, Report},
     },
@@ -121,9 +122,8 @@ fn tail(state: &Path, lines: usize, follow: bool, format: Format) -> Result<(), 
     let mut texts = Vec::new();
     let mut reader = match File::open(&path) {
         Ok(mut file) => {
-            (texts, last.at) = end(&mut file, lines).map_err(CliError::Audit)?;
+            (texts, last.at) = end(&mut file, lines.max(1)).map_err(CliError::Audit)?;
             last.inode = file.metadata().map_err(CliError::Audit)?.ino();
-            last.first = files::first(&path).unwrap_or(0);
             Some(file)
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound && (follow || !older.is_empty()) => None,
@@ -132,6 +132,13 @@ fn tail(state: &Path, lines: usize, follow: bool, format: Format) -> Result<(), 
             return Err(CliError::Audit(error));
         }
     };
+    last.seq = texts.last().and_then(|text| chain::claims(text.as_bytes())).unwrap_or_else(|| {
+        let before = older.last().and_then(|(_, path)| files::last(path));
+        before.map_or(0, |link| link.seq)
+    });
+    if lines == 0 {
+        texts.clear();
+    }
     while texts.len() < lines
         && let Some((_, path)) = older.pop()
     {
@@ -159,8 +166,8 @@ fn tail(state: &Path, lines: usize, follow: bool, format: Format) -> Result<(), 
 struct Last {
     at: u64,
     inode: u64,
-    /// Number of the first line of the file.
-    first: u64,
+    /// Number of the last line: files are put aside while they are read, so one may be met twice.
+    seq: u64,
 }
 
 impl Last {
@@ -173,17 +180,24 @@ impl Last {
         let is_new = |about: std::fs::Metadata| about.ino() != self.inode || about.len() < self.at;
         if std::fs::metadata(path).is_ok_and(is_new) {
             let mut file = File::open(path)?;
-            // What has come to the old one since, and others in between.
+            // What has come to the old one since.
             if let Some(old) = reader {
                 self.rest(old, &mut texts)?;
             }
-            let first = files::first(path).unwrap_or(0);
-            let between = self.first + 1..first;
-            for (_, path) in files::before(path)?.iter().filter(|(n, _)| between.contains(n)) {
-                self.at = 0;
-                self.rest(&mut File::open(path)?, &mut texts)?;
+            if files::last(path).is_some_and(|last| last.seq < self.seq) {
+                // Another chain, which somebody has begun in place of the one that was read.
+                self.seq = 0;
             }
-            (self.at, self.inode, self.first) = (0, file.metadata()?.ino(), first);
+            let older = files::before(path)?;
+            let read = older.partition_point(|(first, _)| *first <= self.seq).saturating_sub(1);
+            for (_, path) in &older[read..] {
+                // One that has just been removed has had its time.
+                if let Ok(mut file) = File::open(path) {
+                    self.at = 0;
+                    self.rest(&mut file, &mut texts)?;
+                }
+            }
+            (self.at, self.inode) = (0, file.metadata()?.ino());
             self.rest(&mut file, &mut texts)?;
             *reader = Some(file);
         }
@@ -200,7 +214,11 @@ impl Last {
                 break;
             }
             self.at += line.len() as u64 + 1;
-            texts.push(String::from_utf8_lossy(&line).into_owned());
+            let seq = chain::claims(&line);
+            if seq.is_none_or(|seq| seq > self.seq) {
+                self.seq = seq.unwrap_or(self.seq);
+                texts.push(String::from_utf8_lossy(&line).into_owned());
+            }
             line.clear();
         }
         Ok(())
@@ -279,8 +297,42 @@ mod tests {
         assert_eq!(at, file.metadata().unwrap().len() - 3);
         assert_eq!(end(&mut file, 9).unwrap().0.len(), 4);
         assert_eq!(end(&mut file, 0).unwrap().0, [""; 0]);
-        let mut last = Last { at, inode: file.metadata().unwrap().ino(), first: 0 };
+        let mut last = Last { at, inode: file.metadata().unwrap().ino(), seq: 0 };
         std::fs::write(&path, format!("one\n{long}\ntwo\nthree\nhalf\n")).unwrap();
         assert_eq!(last.follow(&path, &mut Some(file)).unwrap(), ["half"]);
+    }
+    #[test]
+    fn a_line_is_followed_once_however_files_are_put_aside() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("audit.jsonl");
+        let mut link = chain::Link::default();
+        let lines: Vec<String> = (0..5)
+            .map(|_| {
+                let mut text = Vec::new();
+                link.seal(r#"{"message":"x"}"#, &mut text);
+                String::from_utf8(text).unwrap()
+            })
+            .collect();
+        let line = |seq: usize| lines[seq - 1].clone();
+        let shown = |texts: Vec<String>| {
+            texts.iter().filter_map(|text| chain::claims(text.as_bytes())).collect::<Vec<_>>()
+        };
+        std::fs::write(&path, line(1)).unwrap();
+        let (mut last, mut reader) = (Last::default(), None);
+        assert_eq!(shown(last.follow(&path, &mut reader).unwrap()), [1]);
+        // A new file is there before its first line is.
+        std::fs::rename(&path, files::put_aside(&path, 1)).unwrap();
+        std::fs::write(&path, "").unwrap();
+        assert_eq!(shown(last.follow(&path, &mut reader).unwrap()), [0; 0]);
+        std::fs::write(&path, line(2) + &line(3)).unwrap();
+        // Two have been put aside since.
+        std::fs::rename(&path, files::put_aside(&path, 2)).unwrap();
+        std::fs::write(files::put_aside(&path, 4), line(4)).unwrap();
+        std::fs::write(&path, line(5)).unwrap();
+        assert_eq!(shown(last.follow(&path, &mut reader).unwrap()), [2, 3, 4, 5]);
+        // Another chain.
+        std::fs::remove_file(&path).unwrap();
+        std::fs::write(&path, line(1)).unwrap();
+        assert_eq!(shown(last.follow(&path, &mut reader).unwrap()), [1]);
     }
 }

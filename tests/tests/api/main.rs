@@ -261,7 +261,15 @@ fn status_and_the_head_of_the_audit_are_pages() {
         assert_eq!(status, 200, "{body}");
         serde_json::from_str(&body).unwrap()
     };
-    let status = page("/v1/status");
+    // The audit is written beside the start, not before it.
+    let deadline = Instant::now() + patience::seconds(10);
+    let status = loop {
+        let status = page("/v1/status");
+        if status["audit"]["seq"].as_u64().is_some_and(|seq| seq >= 3) {
+            break status;
+        }
+        assert!(Instant::now() < deadline, "{status}");
+    };
     let printed = stand.agent.weir(&["status", "-o", "json"]).unwrap();
     let printed: Value = serde_json::from_slice(&printed.stdout).unwrap();
     let names = |value: &Value| value.as_object().unwrap().keys().cloned().collect::<Vec<_>>();

@@ -35,10 +35,11 @@ pub(super) const PLAN: &str = "/plan";
 pub(super) const FOLDERS: [&str; 8] = ["/bin", "/dev", MODULES, "/proc", "/run", "/sys", "/tests", "/tmp"];
 
 /// What is mounted where, in this order.
-const MOUNTS: [(&str, &str); 6] = [
+const MOUNTS: [(&str, &str); 7] = [
     ("proc", "/proc"),
     ("sysfs", "/sys"),
     ("devtmpfs", "/dev"),
+    ("devpts", "/dev/pts"),
     ("tmpfs", "/run"),
     ("tmpfs", "/tmp"),
     ("bpf", "/sys/fs/bpf"),
@@ -96,6 +97,8 @@ impl Reports {
 fn set_up() -> Result<Reports> {
     let nothing = None::<&str>;
     for (kind, at) in MOUNTS {
+        // Some lie in what has just been mounted.
+        fs::create_dir_all(at).with_context(|| format!("make {at}"))?;
         mount(Some(kind), at, Some(kind), MsFlags::empty(), nothing)
             .with_context(|| format!("mount {kind} on {at}"))?;
     }

@@ -20,6 +20,8 @@ use crate::sh;
 
 /// Programs of the machine that tests call.
 const TOOLS: [&str; 5] = ["ip", "bpftool", "mount", "prlimit", "setpriv"];
+/// What tests read of the tree. It is where it is here: they know it by the path they were built with.
+const TREE: [&str; 3] = ["config", "deploy", "docs"];
 /// Names that need no server.
 const HOSTS: &str = "127.0.0.1 localhost\n";
 
@@ -53,6 +55,11 @@ pub(super) fn pack(
         let path = format!("{}/{number:02}-{}.ko", guest::MODULES, module.name);
         image.archive.file(&path, false, &module.bytes)?;
     }
+    // They come there by way of their own crate.
+    image.archive.folder(&sh::root().join("tests").to_string_lossy())?;
+    for folder in TREE {
+        image.tree(&sh::root().join(folder))?;
+    }
     image.archive.file("/etc/hosts", false, HOSTS.as_bytes())?;
     image.archive.file(guest::PLAN, false, guest::write_plan(tests).as_bytes())?;
     image.finish()
@@ -71,6 +78,20 @@ impl Image<'_> {
         self.libraries.extend(libraries(&list));
         let bytes = self.without_debug_info(from)?;
         self.archive.file(path, true, &bytes)
+    }
+
+    /// Adds a folder with all that is in it.
+    fn tree(&mut self, folder: &Path) -> Result<()> {
+        for entry in fs::read_dir(folder).with_context(|| format!("read {}", folder.display()))? {
+            let path = entry?.path();
+            if path.is_dir() {
+                self.tree(&path)?;
+            } else {
+                let bytes = fs::read(&path).with_context(|| format!("read {}", path.display()))?;
+                self.archive.file(&path.to_string_lossy(), false, &bytes)?;
+            }
+        }
+        Ok(())
     }
 
     /// Nine tenths of a test program are for debuggers, and a guest has its memory to unpack it into.
