@@ -53,6 +53,7 @@ use std::{collections::BTreeMap, io, path::PathBuf, sync::Arc, time::Instant};
 
 pub use attach::{Attached, Change};
 pub use pins::Pins;
+pub use query::look_around;
 use weir_common::{
     control::{self, Seed},
     line::Memory as _,

@@ -17,6 +17,7 @@ use weir_common::{
 
 use crate::{
     config::{self, Enforce, FeedAction, Source},
+    confine::Confinement,
     feed::{Feed, State},
     policy::{classes::ClassSpec, limits::LimitNumbers, protect::Conflicts},
 };
@@ -47,6 +48,9 @@ pub struct Record {
     pub conflicts: Vec<Conflicts>,
     /// Entries of the tables, and how many they are meant for.
     pub tables: Vec<TableRecord>,
+    /// What holds the agent that has published it.
+    #[serde(default)]
+    pub confinement: Option<Confinement>,
 }
 
 /// A limit in force.
@@ -205,6 +209,7 @@ impl Record {
             feeds: Vec::new(),
             conflicts: Vec::new(),
             tables: Vec::new(),
+            confinement: None,
         }
     }
 

@@ -12,6 +12,7 @@ use weir_common::{control, line::Memory as _, map::Map};
 use crate::{
     audit::files::Head,
     config::Mode,
+    confine::Confinement,
     datapath::{DatapathError, Pins, attach, counters::Counters, memory::Mapped, probe, rules},
     output::table,
     policy::protect::{self, Conflicts},
@@ -25,6 +26,9 @@ pub struct Status {
     pub loaded: bool,
     /// An agent is at work.
     pub agent: bool,
+    /// What holds it, as of the last publication.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub confinement: Option<Confinement>,
     /// Other versions that have something pinned.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub other_versions: Vec<String>,
@@ -89,6 +93,7 @@ pub fn read(pins: &Pins, state: &Path) -> Result<Status, DatapathError> {
         return Ok(Status {
             loaded: false,
             agent: pins.locked(),
+            confinement: None,
             other_versions,
             kernel: probe::look(),
             enforce: None,
@@ -129,9 +134,12 @@ pub fn read(pins: &Pins, state: &Path) -> Result<Status, DatapathError> {
         .collect();
     // A record of another publication is of the time before: the agent could not write it.
     let record = Record::load(state).filter(|record| record.publication == publication);
+    let agent = pins.locked();
+    let confinement = record.as_ref().and_then(|record| record.confinement.clone()).filter(|_| agent);
     Ok(Status {
         loaded: true,
-        agent: pins.locked(),
+        agent,
+        confinement,
         other_versions,
         kernel: probe::look(),
         enforce: record.as_ref().map(|record| record.enforce),
@@ -181,6 +189,9 @@ pub fn text(status: &Status) -> String {
         None => "unknown: no record of this publication",
     };
     _ = writeln!(text, "agent        {agent}");
+    if let Some(confinement) = &status.confinement {
+        _ = writeln!(text, "confined     {}", confinement.text());
+    }
     _ = writeln!(text, "kernel       {}", kernel(&status.kernel));
     _ = writeln!(text, "mode         {enforce}");
     _ = writeln!(text, "publication  {}", status.publication);

@@ -2,9 +2,11 @@
 //! and why it gets no other.
 
 use std::{
+    collections::BTreeMap,
     fmt::Write as _,
     fs, io,
     os::fd::{AsRawFd as _, BorrowedFd},
+    sync::OnceLock,
     time::Duration,
 };
 
@@ -15,12 +17,15 @@ use netlink_packet_route::{
     link::{LinkAttribute, LinkFlags, LinkInfo, LinkLayerType, LinkMessage, LinkXdp, XdpAttached},
 };
 use netlink_sys::{Socket, SocketAddr, protocols::NETLINK_ROUTE};
-use nix::sys::{
-    socket::{setsockopt, sockopt::ReceiveTimeout},
-    time::{TimeVal, TimeValLike as _},
+use nix::{
+    net::if_::if_nametoindex,
+    sys::{
+        socket::{setsockopt, sockopt::ReceiveTimeout},
+        time::{TimeVal, TimeValLike as _},
+    },
 };
 
-use crate::config::Mode;
+use crate::config::{self, Mode};
 
 const PATIENCE: Duration = Duration::from_secs(2);
 const REPLY_BYTES: usize = 32 << 10;
@@ -186,15 +191,32 @@ fn xdp(link: &LinkMessage) -> Option<Attachment> {
     (attachment.program != 0).then_some(attachment)
 }
 
+/// Programs of others that were on interfaces when it could still be seen whose they are.
+static NEIGHBOURS: OnceLock<BTreeMap<u32, String>> = OnceLock::new();
+
+/// Remembers whose the programs on these interfaces are: to find out takes what the agent gives up
+/// afterwards (CAP_SYS_ADMIN, CAP_SYS_PTRACE).
+pub fn look_around(interfaces: &[config::Interface]) {
+    let program = |interface: &config::Interface| {
+        let ifindex = if_nametoindex(interface.name.as_str()).ok()?;
+        attachment(ifindex).ok()?.map(|there| (there.program, describe_program(there.program)))
+    };
+    NEIGHBOURS.get_or_init(|| interfaces.iter().filter_map(program).collect());
+}
+
 /// Returns what people need to find a program and its owner.
 pub(super) fn describe_program(id: u32) -> String {
+    if let Some(text) = NEIGHBOURS.get().and_then(|neighbours| neighbours.get(&id)) {
+        return text.clone();
+    }
     let name = loaded_programs()
         .flatten()
         .find(|program| program.id() == id)
         .and_then(|program| program.name_as_str().map(str::to_owned));
     let mut text = match name {
         Some(name) if !name.is_empty() => format!("program {id} `{name}`"),
-        _ => format!("program {id}"),
+        // Only a start may ask for names of others: docs/privileges.md.
+        _ => format!("program {id} (`bpftool prog show id {id}` names it)"),
     };
     if let Some(holder) = holder(id) {
         _ = write!(text, ", held by {holder},");

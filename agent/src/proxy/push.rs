@@ -39,6 +39,8 @@ use crate::{
     rules::Bulletin,
 };
 use caddy::Caddy;
+pub use command::Reloader;
+pub(crate) use command::{COMMAND, serve as serve_reloads};
 use crowdsec::{Crowdsec, Round};
 
 /// Changes that come within this time are one.
@@ -60,12 +62,13 @@ const TAG: &str = "weir-ban";
 /// If two metrics have one name.
 pub fn spawn(
     config: &Push,
+    reloader: Option<&Reloader>,
     bulletin: &Bulletin,
     judge: &Judge,
     tasks: &mut JoinSet<()>,
     stopped: &watch::Receiver<()>,
 ) -> prometheus::Result<()> {
-    let targets = targets(config);
+    let targets = targets(config, reloader);
     if targets.is_empty() && config.crowdsec.is_none() {
         return Ok(());
     }
@@ -103,17 +106,17 @@ pub fn spawn(
 enum Target {
     Envoy(PathBuf),
     Haproxy(Haproxy),
-    Nginx(Nginx),
+    Nginx(Nginx, Option<Reloader>),
     Caddy(Caddy),
     List(PathBuf),
 }
 
-fn targets(config: &Push) -> Vec<Target> {
+fn targets(config: &Push, reloader: Option<&Reloader>) -> Vec<Target> {
     let Push { envoy_tags, haproxy, nginx, caddy, list, crowdsec: _ } = config.clone();
     let targets = [
         envoy_tags.map(Target::Envoy),
         haproxy.map(Target::Haproxy),
-        nginx.map(Target::Nginx),
+        nginx.map(|config| Target::Nginx(config, reloader.cloned())),
         caddy.map(|config| Target::Caddy(Caddy::new(config))),
         list.map(Target::List),
     ];
@@ -125,7 +128,7 @@ impl Target {
         match self {
             Self::Envoy(_) => "envoy_tags",
             Self::Haproxy(_) => "haproxy",
-            Self::Nginx(_) => "nginx",
+            Self::Nginx(..) => "nginx",
             Self::Caddy(_) => "caddy",
             Self::List(_) => "list",
         }
@@ -141,9 +144,12 @@ impl Target {
                 file::put(&haproxy.file, bans, |bans| lapi::lines(bans, " 1")).await?;
                 haproxy::put(haproxy, bans).await
             }
-            Self::Nginx(nginx) => {
+            Self::Nginx(nginx, reloader) => {
                 file::put(&nginx.file, bans, |bans| lapi::lines(bans, " 1;")).await?;
-                command::run(&nginx.reload_command).await
+                match reloader {
+                    Some(reloader) => reloader.reload().await,
+                    None => Ok(()),
+                }
             }
             Self::Caddy(caddy) => caddy.put(bans).await,
         }
@@ -153,7 +159,7 @@ impl Target {
     async fn has_lost(&self, bans: &[IpNet]) -> bool {
         match self {
             Self::Envoy(path) | Self::List(path) => !path.exists(),
-            Self::Nginx(nginx) => !nginx.file.exists(),
+            Self::Nginx(nginx, _) => !nginx.file.exists(),
             // Where it cannot be asked there is nobody to be given anything.
             Self::Haproxy(haproxy) => haproxy::entries(haproxy).await.is_ok_and(|has| has != bans.len()),
             Self::Caddy(caddy) => caddy.entries().await.is_ok_and(|has| has != bans.len()),
@@ -163,8 +169,8 @@ impl Target {
     /// How long it is left alone after it was given something.
     fn pause(&self) -> Duration {
         match self {
-            Self::Nginx(nginx) if !nginx.reload_command.is_empty() => RELOAD_PAUSE,
-            Self::Envoy(_) | Self::Haproxy(_) | Self::Nginx(_) | Self::Caddy(_) | Self::List(_) => {
+            Self::Nginx(_, Some(_)) => RELOAD_PAUSE,
+            Self::Envoy(_) | Self::Haproxy(_) | Self::Nginx(..) | Self::Caddy(_) | Self::List(_) => {
                 Duration::ZERO
             }
         }

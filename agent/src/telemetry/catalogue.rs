@@ -32,7 +32,14 @@ struct Group {
 const GROUPS: &[Group] = &[
     Group {
         title: "Agent",
-        names: &["weir_build_info", "weir_config_", "weir_scrape_", "weir_alerts", "weir_audit_"],
+        names: &[
+            "weir_build_info",
+            "weir_confined",
+            "weir_config_",
+            "weir_scrape_",
+            "weir_alerts",
+            "weir_audit_",
+        ],
         appear: "always; `weir_alerts` once something was wrong",
     },
     Group {

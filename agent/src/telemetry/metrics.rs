@@ -199,6 +199,7 @@ impl Metrics {
         let reading = self.read(&view)?;
         let page = Page::default();
         page.build(&self.kernel)?;
+        page.confinement(view.record.confinement.as_ref())?;
         page.policy(&view.record, view.publish_seconds)?;
         page.reloads(&self.reloads)?;
         page.interfaces(&view.interfaces, &view.missing)?;
@@ -227,6 +228,7 @@ pub(super) fn entries() -> prometheus::Result<Vec<Entry>> {
     let (page, reading, rules) = (Page::default(), Reading::default(), RuleCounts::default());
     let record = Record::empty();
     page.build("")?;
+    page.confinement(None)?;
     page.policy(&record, 0.0)?;
     page.reloads(&Reloads::default())?;
     page.interfaces(&[], &[])?;

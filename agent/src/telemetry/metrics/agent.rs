@@ -5,7 +5,7 @@ use std::{sync::atomic::Ordering::Relaxed, time::Instant};
 use weir_common::{ABI_VERSION, class, overlay};
 
 use super::{Buckets, Page, Reloads, RuleCounts};
-use crate::{config::Enforce, datapath::Attached, record::Record};
+use crate::{config::Enforce, confine::Confinement, datapath::Attached, record::Record};
 
 impl Page {
     pub(super) fn build(&self, kernel: &str) -> prometheus::Result<()> {
@@ -16,6 +16,18 @@ impl Page {
         )?
         .with_label_values(&[env!("CARGO_PKG_VERSION"), kernel, &ABI_VERSION.to_string()])
         .set(1);
+        Ok(())
+    }
+
+    pub(super) fn confinement(&self, confinement: Option<&Confinement>) -> prometheus::Result<()> {
+        let metric = self.gauge(
+            "weir_confined",
+            "1 for each means of the kernel that holds the agent to what it needs, 0 where the kernel has it not.",
+            &["layer"],
+        )?;
+        for layer in confinement.iter().flat_map(|confinement| &confinement.layers) {
+            metric.with_label_values(&[layer.layer.as_str()]).set(i64::from(layer.applied));
+        }
         Ok(())
     }
 
