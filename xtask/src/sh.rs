@@ -86,7 +86,11 @@ pub(crate) fn path() -> OsString {
 }
 
 fn cargo_bin() -> Option<PathBuf> {
+    Some(cargo_home()?.join("bin"))
+}
+
+/// Returns where cargo keeps what it downloads and installs.
+pub(crate) fn cargo_home() -> Option<PathBuf> {
     let home = env::var_os("CARGO_HOME").map(PathBuf::from);
-    let home = home.or_else(|| Some(env::home_dir()?.join(".cargo")))?;
-    Some(home.join("bin"))
+    home.or_else(|| Some(env::home_dir()?.join(".cargo")))
 }

@@ -40,16 +40,21 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     if let Some(Suite::Kernels(args)) = &args.suite {
         return kernels::run(args);
     }
-    setup::ensure(&[Need::Build, Need::Run, Need::Test])?;
+    build()?;
     setup::peers();
+    setup::package();
     if args.filter.is_empty() {
         tidy::run()?;
         sh::run(sh::command("cargo").args(["test", "--doc", "--workspace", "--locked"]))?;
     }
-    // Tests of the agent as a process run the binary beside them. Built together with the tests, or
-    // cargo would choose other features for it and build everything twice.
-    sh::run(sh::command("cargo").args(["build", "--locked", "--workspace", "--bins", "--tests"]))?;
     sh::run(nextest()?.args(&args.filter))
+}
+
+/// Builds the tests and the agent that they run: together, or cargo would choose other features for it
+/// and build everything twice.
+pub(crate) fn build() -> Result<()> {
+    setup::ensure(&[Need::Build, Need::Run, Need::Test])?;
+    sh::run(sh::command("cargo").args(["build", "--locked", "--workspace", "--bins", "--tests"]))
 }
 
 /// Kernel and network tests need root. For a user the build stays that of the user, and the tests

@@ -5,7 +5,7 @@ use std::{iter, path::Path, sync::Arc, time::Instant};
 use tokio::sync::mpsc;
 use weir_common::counter::Counter;
 
-use super::App;
+use super::{App, follow::Followed};
 use crate::{
     audit::Actor,
     config::{self, Config},
@@ -15,12 +15,16 @@ use crate::{
     telemetry::metrics::Metrics,
 };
 
-/// Returns where lists lie.
-pub(super) fn files(config: &Config) -> impl Iterator<Item = &Path> {
-    config.feeds.iter().filter_map(|feed| {
+/// Returns where lists lie, and the configuration where it is followed.
+pub(super) fn files<'a>(
+    config: &'a Config,
+    followed: Option<&'a Followed>,
+) -> impl Iterator<Item = &'a Path> {
+    let lists = config.feeds.iter().filter_map(|feed| {
         let config::Source::File(path) = &feed.source else { return None };
         Some(path.as_path())
-    })
+    });
+    lists.chain(followed.map(|followed| followed.path.as_path()))
 }
 
 impl App {

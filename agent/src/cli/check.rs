@@ -57,6 +57,23 @@ struct Checked {
     ipv6_entries: u64,
 }
 
+impl Checked {
+    /// A file about whose lists nothing is known.
+    fn of(path: &Path) -> Self {
+        Self {
+            ok: true,
+            config: path.to_owned(),
+            problems: None,
+            feeds: Vec::new(),
+            overlaps: Vec::new(),
+            conflicts: Vec::new(),
+            warnings: Vec::new(),
+            ipv4_entries: 0,
+            ipv6_entries: 0,
+        }
+    }
+}
+
 /// What a list has in common with packs.
 #[derive(Debug, Serialize)]
 pub(super) struct FeedOverlaps {
@@ -64,26 +81,22 @@ pub(super) struct FeedOverlaps {
     overlaps: Vec<Overlap>,
 }
 
-pub(super) fn check(path: &Path, state: &Path, format: Format) -> Result<ExitCode, CliError> {
+pub(super) fn check(path: &Path, lists: bool, state: &Path, format: Format) -> Result<ExitCode, CliError> {
     let config = match Config::load(path) {
         Ok(config) => config,
         Err(error) if format == Format::Json => {
-            let checked = Checked {
-                ok: false,
-                config: path.to_owned(),
-                problems: Some(error),
-                feeds: Vec::new(),
-                overlaps: Vec::new(),
-                conflicts: Vec::new(),
-                warnings: Vec::new(),
-                ipv4_entries: 0,
-                ipv6_entries: 0,
-            };
+            let checked = Checked { ok: false, problems: Some(error), ..Checked::of(path) };
             output::print(format, &checked, check_text);
             return Ok(ExitCode::from(EXIT_USAGE));
         }
         Err(error) => return Err(error.into()),
     };
+    let warnings = limits::crowded(&config.limits, config.tables.limiter_bits);
+    if !lists {
+        let checked = Checked { warnings, ..Checked::of(path) };
+        output::print(format, &checked, file_text);
+        return Ok(ExitCode::SUCCESS);
+    }
     let feeds = read(&config, state)?;
     let progress = Progress::new(3);
     progress.next("compiling all lists");
@@ -99,14 +112,13 @@ pub(super) fn check(path: &Path, state: &Path, format: Format) -> Result<ExitCod
     progress.next("looking for what must not be cut off");
     let checked = Checked {
         ok: rows.iter().all(|row| row.state.refusal.is_none()),
-        config: path.to_owned(),
-        problems: None,
         feeds: rows,
         overlaps,
         conflicts: protect::conflicts(&policy.lists, &protected),
-        warnings: limits::crowded(&config.limits, config.tables.limiter_bits),
+        warnings,
         ipv4_entries: demand.v4,
         ipv6_entries: demand.v6,
+        ..Checked::of(path)
     };
     drop(progress);
     output::print(format, &checked, check_text);
@@ -170,6 +182,14 @@ fn read(config: &Config, state: &Path) -> Result<Vec<Feed>, CliError> {
         worker.feed().clone()
     });
     Ok(read.collect())
+}
+
+fn file_text(checked: &Checked) -> String {
+    let mut text = format!("{}: valid; lists were not read\n", checked.config.display());
+    for warning in &checked.warnings {
+        _ = writeln!(text, "\n{warning}");
+    }
+    text
 }
 
 fn check_text(checked: &Checked) -> String {

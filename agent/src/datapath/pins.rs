@@ -152,9 +152,14 @@ impl Pins {
     }
 
     fn mount(&self) -> Result<()> {
+        let kind = |path: &Path| statfs(path).map(|filesystem| filesystem.filesystem_type());
+        // A user who may not enter the host's BPF filesystem can have our part of it somewhere else.
+        if kind(&self.all()) == Ok(BPF_FS_MAGIC) {
+            return Ok(());
+        }
         let path = self.bpffs.clone();
         let no_bpffs = |error: Errno| DatapathError::NoBpffs { path: path.clone(), error: error.into() };
-        if statfs(&self.bpffs).map_err(no_bpffs)?.filesystem_type() == BPF_FS_MAGIC {
+        if kind(&self.bpffs).map_err(no_bpffs)? == BPF_FS_MAGIC {
             return Ok(());
         }
         mount(Some("bpf"), &self.bpffs, Some("bpf"), MsFlags::empty(), Some("mode=0700")).map_err(no_bpffs)

@@ -1,12 +1,7 @@
-use std::{
-    fs,
-    net::Ipv4Addr,
-    os::unix::fs::symlink,
-    path::{Path, PathBuf},
-};
+use std::{net::Ipv4Addr, process::Stdio};
 
 use nix::sys::signal::Signal;
-use weir_tests::{agent::Agent, namespace::Pair, web::Server};
+use weir_tests::{agent::Agent, namespace::Pair, process::Process, volume::Volume, web::Server};
 
 use super::stand::{
     self, CLEAN, LISTED, OTHER, PACKETS, deliver, entries, held, refresh, said, started, value, wait,
@@ -54,71 +49,72 @@ fn what_the_host_needs_is_not_cut_off() {
     }
 }
 
-/// A volume as a kubelet makes it of a `ConfigMap`: names lead through `..data` to a directory that
-/// is another with each version.
-struct Volume {
-    path: PathBuf,
-    version: u32,
-}
-
-impl Volume {
-    const FILE: &str = "list.txt";
-
-    fn new(path: PathBuf, list: &str) -> Self {
-        fs::create_dir(&path).unwrap();
-        symlink(Path::new("..data").join(Self::FILE), path.join(Self::FILE)).unwrap();
-        let mut volume = Self { path, version: 0 };
-        volume.swap(list);
-        volume
-    }
-
-    /// Puts a new version in place of the one before, in the order of Kubernetes' `atomic_writer`.
-    fn swap(&mut self, list: &str) {
-        let name = |version| format!("..2026_11_24_10_00_00.{version:010}");
-        let before = self.path.join(name(self.version));
-        self.version += 1;
-        let new = name(self.version);
-        fs::create_dir(self.path.join(&new)).unwrap();
-        fs::write(self.path.join(&new).join(Self::FILE), list).unwrap();
-        symlink(&new, self.path.join("..data_tmp")).unwrap();
-        fs::rename(self.path.join("..data_tmp"), self.path.join("..data")).unwrap();
-        // The first one has none before it.
-        _ = fs::remove_dir_all(before);
-    }
-}
+/// The one file of a volume.
+const FILE: &str = "list.txt";
 
 #[test]
 fn a_config_map_is_swapped_under_the_agent() {
     let pair = Pair::new().unwrap();
     let mut agent = stand::agent(&pair);
     let [second, third, fourth] = [8, 9, 10].map(|n| Ipv4Addr::new(198, 51, 100, n));
-    let mut by_file = Volume::new(agent.directory().join("file"), &format!("{LISTED}\n"));
-    let mut by_directory = Volume::new(agent.directory().join("directory"), &format!("{OTHER}\n"));
+    let mut by_file = Volume::new(agent.directory().join("file"), &[(FILE, &format!("{LISTED}\n"))]).unwrap();
+    let mut by_directory =
+        Volume::new(agent.directory().join("directory"), &[(FILE, &format!("{OTHER}\n"))]).unwrap();
     let feeds = [
-        format!("{{name: file, path: {}, action: drop}}", by_file.path.join(Volume::FILE).display()),
-        format!("{{name: directory, path: {}, action: drop}}", by_directory.path.display()),
+        format!("{{name: file, path: {}, action: drop}}", by_file.path().join(FILE).display()),
+        format!("{{name: directory, path: {}, action: drop}}", by_directory.path().display()),
     ];
     agent.configure(&stand::config(&feeds.each_ref().map(String::as_str))).unwrap();
     agent.start().unwrap();
     let all = [LISTED, OTHER, second, third, fourth, CLEAN];
     assert_eq!(deliver(&pair, &all), [0, 0, PACKETS, PACKETS, PACKETS, PACKETS]);
-    by_file.swap(&format!("{second}\n"));
-    by_directory.swap(&format!("{third}\n{fourth}\n"));
+    by_file.swap(&[(FILE, &format!("{second}\n"))]).unwrap();
+    by_directory.swap(&[(FILE, &format!("{third}\n{fourth}\n"))]).unwrap();
     // Well before anybody would look at them of his own accord.
     wait(&agent, "both are new", |_| deliver(&pair, &all) == [PACKETS, PACKETS, 0, 0, 0, PACKETS]);
     // Back at once, one swap upon the other: the last one counts.
     for list in [OTHER, CLEAN, LISTED] {
-        by_file.swap(&format!("{list}\n"));
-        by_directory.swap(&format!("{list}\n{second}\n"));
+        by_file.swap(&[(FILE, &format!("{list}\n"))]).unwrap();
+        by_directory.swap(&[(FILE, &format!("{list}\n{second}\n"))]).unwrap();
     }
     wait(&agent, "the last ones", |_| deliver(&pair, &all) == [0, PACKETS, 0, PACKETS, PACKETS, PACKETS]);
     // One that is emptied by accident stays.
-    by_file.swap("");
+    by_file.swap(&[(FILE, "")]).unwrap();
     wait(&agent, "it is refused", |agent| held(agent, "file"));
     assert_eq!(deliver(&pair, &all), [0, PACKETS, 0, PACKETS, PACKETS, PACKETS]);
-    by_file.swap(&format!("{OTHER}\n"));
+    by_file.swap(&[(FILE, &format!("{OTHER}\n"))]).unwrap();
     wait(&agent, "it goes on", |_| deliver(&pair, &all) == [0, 0, 0, PACKETS, PACKETS, PACKETS]);
     assert!(!held(&agent, "file") && !held(&agent, "directory"), "{}", agent.log());
+}
+
+#[test]
+fn a_configuration_in_a_config_map_is_taken_up_too() {
+    const CONFIG: &str = "weir.yaml";
+    let pair = Pair::new().unwrap();
+    let agent = stand::agent(&pair);
+    let volume = agent.directory().join("volume");
+    let feed = format!("{{name: list, path: {}, action: drop}}", volume.join(FILE).display());
+    let config = |enforce: &str| stand::config(&[&feed]).replace("enforce: enforce", enforce);
+    let list = format!("{LISTED}\n");
+    let first = config("enforce: shadow");
+    let mut map = Volume::new(volume.clone(), &[(CONFIG, &first), (FILE, &list)]).unwrap();
+    let mut command = agent.command(&["run", "--watch"]);
+    command.env("WEIR_CONFIG", volume.join(CONFIG)).stdout(Stdio::null()).stderr(Stdio::null());
+    let _process = Process::spawn(command).unwrap();
+    wait(&agent, "it is ready", |agent| matches!(agent.get("/readyz"), Ok((200, _))));
+    assert_eq!(deliver(&pair, &[LISTED, OTHER]), [PACKETS; 2]);
+    map.swap(&[(CONFIG, &config("enforce: enforce")), (FILE, &list)]).unwrap();
+    wait(&agent, "it is enforced", |_| deliver(&pair, &[LISTED, OTHER]) == [0, PACKETS]);
+    let reloads = |result| value(&agent, "weir_config_reloads_total", &[("result", result)]);
+    let bad = config("enforce: perhaps");
+    map.swap(&[(CONFIG, &bad), (FILE, &list)]).unwrap();
+    wait(&agent, "it is refused", |_| reloads("refused") == 1);
+    // A change beside it does not have it refused once more.
+    map.swap(&[(CONFIG, &bad), (FILE, &format!("{LISTED}\n{OTHER}\n"))]).unwrap();
+    wait(&agent, "the list is in force", |_| deliver(&pair, &[LISTED, OTHER]) == [0, 0]);
+    assert_eq!((reloads("refused"), reloads("ok")), (1, 1));
+    map.swap(&[(CONFIG, &first), (FILE, &list)]).unwrap();
+    wait(&agent, "it drops nothing", |_| deliver(&pair, &[LISTED, OTHER]) == [PACKETS; 2]);
 }
 
 #[test]

@@ -2,7 +2,7 @@ use anyhow::{Context as _, Result};
 
 use super::{Found, step, version::Version};
 use crate::{
-    pins::{DENY, FUZZ, NEXTEST},
+    pins::{CYCLONEDX, DEB, DENY, FUZZ, NEXTEST},
     sh,
 };
 
@@ -26,6 +26,13 @@ pub(super) const RUN: Programs = Programs(&[
 pub(super) const KERNELS: Programs = Programs(&[
     Program { name: "qemu-system-x86_64", package: "qemu-system-x86", version: "--version" },
     Program { name: "xz", package: "xz-utils", version: "--version" },
+]);
+
+/// What checks the Debian package, and what a test installs it with.
+pub(super) const PACKAGE: Programs = Programs(&[
+    Program { name: "strip", package: "binutils", version: "--version" },
+    Program { name: "lintian", package: "lintian", version: "--version" },
+    Program { name: "systemd-analyze", package: "systemd", version: "--version" },
 ]);
 
 /// What the benchmark compares weir with, and what it takes to set that up.
@@ -76,6 +83,20 @@ pub(super) fn lint() -> Result<Vec<Found>> {
         component("clippy", &["clippy", "--version"])?,
         built_by_cargo("cargo-deny", DENY, &[], &["--version"])?,
     ])
+}
+
+/// Makes what packages be there, and what checks packages.
+pub(super) fn package() -> Result<Vec<Found>> {
+    let mut found = PACKAGE.find()?;
+    // Less to build: without identifiers of debug symbols, of which there are none.
+    let features = ["--no-default-features", "--features", "lzma"];
+    found.push(built_by_cargo("cargo-deb", DEB, &features, &["--version"])?);
+    Ok(found)
+}
+
+/// Makes what writes bills of materials be there.
+pub(super) fn materials() -> Result<Found> {
+    built_by_cargo("cargo-cyclonedx", CYCLONEDX, &[], &["cyclonedx", "--version"])
 }
 
 /// Makes the fuzzer be there.
