@@ -135,5 +135,11 @@ fn page(value: &impl Serialize) -> Result<Response, Problem> {
     Ok(problem::json(StatusCode::OK, text))
 }
 
+/// What is fuzzed of it.
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) mod fuzz {
+    pub(crate) use super::{rules::fuzz as rules, tls::fuzz as certificate};
+}
+
 #[cfg(test)]
 mod tests;

@@ -109,3 +109,13 @@ pub struct Reads {
     /// Lists that could not be had.
     pub failed: u64,
 }
+
+/// What is fuzzed of it.
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) mod fuzz {
+    pub(crate) use super::{
+        format::fuzz_tables as table,
+        source::{crowdsec::fuzz as crowdsec, http::fuzz as body, misp::fuzz as misp, stix::fuzz as stix},
+        store::fuzz as store,
+    };
+}

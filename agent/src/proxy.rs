@@ -145,3 +145,12 @@ async fn serve(socket: Socket, judge: Judge, lapi: Lapi, stopped: watch::Receive
         Socket::Logs(bound) => logs::serve(bound, judge, stopped).await,
     }
 }
+
+/// What is fuzzed of it.
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) mod fuzz {
+    pub(crate) use super::{
+        fleet::fuzz as fleet, haproxy::fuzz as haproxy, http::fuzz as headers,
+        lapi::decision::fuzz as bouncer, logs::fuzz as log,
+    };
+}

@@ -91,6 +91,11 @@ impl Agent {
         Self { listens_on: address, ..self }
     }
 
+    /// Runs another copy of the agent from the next start on: an upgrade.
+    pub fn replace_program(&mut self, program: impl Into<PathBuf>) {
+        self.program = program.into();
+    }
+
     /// Has a variable of the environment of its own.
     #[must_use]
     pub fn with_variable(mut self, name: &'static str, value: impl Into<String>) -> Self {
@@ -259,6 +264,16 @@ impl Agent {
     /// If it does not run.
     pub fn kill(&mut self) -> Result<ExitStatus> {
         self.end(Signal::SIGKILL)
+    }
+
+    /// Waits until the agent has ended by itself, and returns how.
+    ///
+    /// # Errors
+    /// If it does not run, or does not end in time.
+    pub fn wait_ended(&mut self, patience: Duration) -> Result<ExitStatus> {
+        let status = self.running()?.wait(patience)?;
+        self.process = None;
+        Ok(status)
     }
 
     /// Returns what the agent has logged.

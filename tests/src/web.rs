@@ -5,6 +5,8 @@
 
 /// What comes over a connection, and what goes back.
 mod connection;
+/// All that a server of lists can do wrong.
+pub mod faults;
 
 use std::{
     collections::BTreeMap,

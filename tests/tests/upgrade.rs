@@ -17,6 +17,7 @@ use weir_tests::{
     frame::Frame,
     namespace::Pair,
     traffic::{Flow, Traffic},
+    vitals,
     wire::Wire,
 };
 
@@ -367,8 +368,8 @@ fn tables_that_cannot_grow_leave_the_policy_in_force() {
         _ = writeln!(list, "{}/25", std::net::Ipv4Addr::from(n << 8));
         list
     });
-    let allowed = address_space(agent.id().unwrap()) + (184 << 20);
-    limit_address_space(agent.id().unwrap(), allowed);
+    let id = agent.id().unwrap();
+    vitals::limit_address_space(id, Some(vitals::address_space(id).unwrap() + (184 << 20))).unwrap();
     agent.write("bad.netset", wide).unwrap();
     let deadline = Instant::now() + PATIENCE;
     while !agent.log().contains("larger tables cannot be had") {
@@ -382,18 +383,4 @@ fn tables_that_cannot_grow_leave_the_policy_in_force() {
         .server
         .run(|| Ok(Path::new("/sys/fs/bpf/weir").join(version(ABI_VERSION)).join("maps-new").exists()));
     assert!(!staged.unwrap(), "new maps are left behind");
-}
-
-/// Returns the bytes of address space that a process has.
-fn address_space(id: u32) -> u64 {
-    let pages = fs::read_to_string(format!("/proc/{id}/statm")).unwrap();
-    pages.split(' ').next().unwrap().parse::<u64>().unwrap() * 4096
-}
-
-fn limit_address_space(id: u32, bytes: u64) {
-    let limit = libc::rlimit { rlim_cur: bytes, rlim_max: bytes };
-    // SAFETY: the limit outlives the call, and the old one is not asked for.
-    let result =
-        unsafe { libc::prlimit(id.cast_signed(), libc::RLIMIT_AS, &raw const limit, std::ptr::null_mut()) };
-    assert_eq!(result, 0, "prlimit: {}", std::io::Error::last_os_error());
 }

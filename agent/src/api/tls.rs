@@ -118,3 +118,6 @@ async fn talk(
     };
     converse(stream, router.layer(Extension::<Peer>(peer)), stopped, BOUNDS).await;
 }
+
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) use certificates::fuzz;

@@ -39,10 +39,16 @@ impl App {
             return;
         }
         match self.datapath.attach(&self.config.interfaces) {
-            Ok(interfaces) => self.interfaces = interfaces,
+            Ok(interfaces) => self.attached(interfaces),
             Err(error) => tracing::error!(%error, "an interface is not attached as it was"),
         }
         self.show(metrics);
+    }
+
+    /// Takes note of where the program is now, and tells what is not as it was.
+    pub(super) fn attached(&mut self, interfaces: Vec<Attached>) {
+        interfaces.iter().filter(|now| !self.interfaces.contains(now)).for_each(tell);
+        self.interfaces = interfaces;
     }
 
     fn show(&self, metrics: &Metrics) {
@@ -88,7 +94,7 @@ impl App {
 }
 
 /// Says that an interface is protected.
-pub(super) fn tell(attached: &Attached) {
+fn tell(attached: &Attached) {
     let Attached { interface, mode, refused, .. } = attached;
     tracing::info!(interface, mode = mode.as_str(), refused, "attached");
 }

@@ -112,6 +112,9 @@ fn text(tested: &Tested) -> String {
     format!("{table}\n{} cases, {failed} not as expected\n", tested.cases.len())
 }
 
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) use cases::fuzz;
+
 #[cfg(test)]
 mod tests {
     use std::path::Path;

@@ -44,3 +44,6 @@ impl Policy {
         Ok(ExitCode::SUCCESS)
     }
 }
+
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) use test::fuzz;

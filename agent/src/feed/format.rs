@@ -114,6 +114,9 @@ fn words(text: &[u8], sink: &mut Sink<'_>) {
     }
 }
 
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) use tables::fuzz as fuzz_tables;
+
 /// What tests of grammars share.
 #[cfg(test)]
 pub(in crate::feed) mod testing;

@@ -218,3 +218,20 @@ fn feedback(message: &Message, judge: &Judge) {
         judge.feedback(Surface::Haproxy, Feedback { client: judge.client(&seen), status, ours });
     }
 }
+
+/// Any bytes of a connection of HAProxy, and what is read in the messages of their frames.
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) fn fuzz(input: &[u8]) {
+    let mut codec = SpopCodec::new(FRAME_BYTES_MAX);
+    let mut incoming = BytesMut::from(input);
+    while let Ok(Some(frame)) = codec.decode(&mut incoming) {
+        _ = HaproxyHello::try_from(frame.payload())
+            .map(|hello| (hello.negotiate_version(), hello.negotiate_max_frame_size(FRAME_BYTES_MAX)));
+        let FramePayload::ListOfMessages(messages) = frame.payload() else { continue };
+        for message in messages.iter().take(MESSAGES_MAX) {
+            let arguments = Arguments::of(message);
+            let forwarded = arguments.forwarded();
+            _ = (arguments.seen(&forwarded), arguments.status(), arguments.header("user-agent"));
+        }
+    }
+}

@@ -110,6 +110,19 @@ pub(super) fn take(judge: &Judge, text: &[u8]) -> bool {
     true
 }
 
+/// Any line of an access log.
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) fn fuzz(input: &[u8]) {
+    for text in input.split(|byte| *byte == b'\n') {
+        if let Some(line) = line::parse(text) {
+            let forwarded = line.forwarded();
+            let seen = line.seen(&forwarded);
+            assert!(line.status() != 0 && (seen.peer.is_some() || seen.client.is_some()));
+            _ = line.ours();
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -75,9 +75,12 @@ impl Bulletin {
             return;
         }
         board.number += changes.len() as u64;
-        board.changes.extend(changes);
-        let surplus = board.changes.len().saturating_sub(CHANGES_MAX);
-        board.changes.drain(..surplus);
+        let kept = board.changes.len();
+        // Room for all at once: grown as it goes, it would end up twice as large and fill for ever so long.
+        board.changes.reserve_exact(CHANGES_MAX.saturating_sub(kept));
+        let surplus = (kept + changes.len()).saturating_sub(CHANGES_MAX);
+        board.changes.drain(..surplus.min(kept));
+        board.changes.extend(changes.into_iter().skip(surplus.saturating_sub(kept)));
         let number = board.number;
         drop(board);
         self.news.send_replace(number);

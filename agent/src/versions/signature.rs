@@ -127,3 +127,15 @@ impl FromStr for Key {
             .map_err(|error| unreadable(error.to_string()))
     }
 }
+
+/// Any file of a signature, for a text that nobody has signed.
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) fn fuzz(input: &[u8]) {
+    /// `Ed`, a number, and some point of the curve.
+    const KEY: &str = "RWQf6LRCGA9i53mlYecO4IzT51TGPpvWucNSCh1CBM0QTaLn73Y7GFO3";
+    let text = String::from_utf8_lossy(input);
+    _ = PublicKey::from_base64(&text);
+    if let Ok(key) = PublicKey::from_base64(KEY) {
+        assert!(Key(key).verify("enforce: shadow\n", &text).is_err());
+    }
+}

@@ -153,3 +153,18 @@ fn names(certificate: &CertificateDer<'_>) -> Option<Vec<String>> {
     }
     Some(names)
 }
+
+/// Any certificate: who has one that nobody knows may do nothing.
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) fn fuzz(input: &[u8]) {
+    let settings = ControlTls {
+        address: std::net::SocketAddr::from(([127, 0, 0, 1], 1)),
+        certificate: std::path::PathBuf::new(),
+        key: std::path::PathBuf::new(),
+        client_ca: std::path::PathBuf::new(),
+        readers: std::collections::BTreeSet::default(),
+        writers: std::collections::BTreeSet::default(),
+    };
+    let peer = peer_of(&CertificateDer::from(input), &settings);
+    assert!(peer.is_none_or(|peer| peer.may_change().is_err()));
+}

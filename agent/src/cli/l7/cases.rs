@@ -212,3 +212,11 @@ impl Case {
         differences
     }
 }
+
+/// Any file of cases.
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) fn fuzz(text: &str) {
+    for case in parse(Path::new("cases.yaml"), text).unwrap_or_default() {
+        _ = (case.request(), case.source());
+    }
+}

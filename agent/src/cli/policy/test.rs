@@ -4,6 +4,9 @@ mod cases;
 mod packet;
 /// The two judges: the kernel's code over plain memory, and the kernel.
 mod judge;
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) use cases::fuzz;
+
 #[cfg(test)]
 mod tests;
 

@@ -199,6 +199,15 @@ fn same_family(first: Address, last: Address) -> Address {
     }
 }
 
+/// What must hold of any table: its ranges go forward.
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) fn fuzz(text: &[u8]) {
+    if let Ok(table) = parse(text) {
+        assert!(table.v4.iter().all(|(_, first, last)| first <= last));
+        assert!(table.v6.iter().all(|(_, first, last)| first <= last));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -182,6 +182,9 @@ impl Crowdsec {
     }
 }
 
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) use decisions::fuzz;
+
 #[cfg(test)]
 mod tests {
     use super::{super::tests, *};

@@ -311,3 +311,6 @@ fn redirect(response: &Response, method: &str, url: &Url) -> Result<Option<Url>,
     }
     Ok(Some(next))
 }
+
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) use unpack::fuzz;

@@ -228,6 +228,12 @@ impl Misp {
     }
 }
 
+/// Any file of an event.
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) fn fuzz(input: &[u8]) {
+    _ = event::Event::parse(input);
+}
+
 #[cfg(test)]
 mod tests {
     use super::{super::tests, *};

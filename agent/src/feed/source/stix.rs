@@ -144,5 +144,22 @@ fn time(text: &str) -> Option<SystemTime> {
     humantime::parse_rfc3339(text.trim()).ok()
 }
 
+/// Any objects of any collection, twice, and any text as a pattern and as a time.
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) fn fuzz(input: &[u8]) {
+    if let Ok(text) = std::str::from_utf8(input) {
+        _ = pattern::networks(text);
+        _ = time(text);
+    }
+    let Ok(Value::Array(objects)) = serde_json::from_slice(input) else { return };
+    let now = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_700_000_000);
+    let mut indicators = Indicators::new(0, Guards::default());
+    for object in objects.iter().chain(&objects) {
+        indicators.object(object.clone(), now);
+        indicators.pass(now);
+    }
+    _ = indicators.fetched();
+}
+
 #[cfg(test)]
 mod tests;

@@ -137,6 +137,25 @@ fn name(text: &str) -> Option<&str> {
     (!text.is_empty() && text.len() <= NAME_MAX && text.chars().all(valid)).then_some(text)
 }
 
+/// Any fields of an entry of the stream, `name=value` a line; and any field of the hash. What is read is
+/// written as it was read.
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) fn fuzz(input: &[u8]) {
+    let text = String::from_utf8_lossy(input);
+    let pairs = text.lines().filter_map(|line| line.split_once('='));
+    let fields: BTreeMap<_, _> = pairs.map(|(name, value)| (name.to_owned(), value.to_owned())).collect();
+    if let Some(entry) = Entry::parse(&fields) {
+        let again = entry.fields().into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        assert_eq!(Entry::parse(&again), Some(entry));
+    }
+    if let Some((origin, prefix, ban)) = text.split_once('\n').and_then(|(field, value)| held(field, value)) {
+        let wanted = ban.wanted(&origin, prefix, 1_700_000_000);
+        assert!(
+            wanted.note.chars().count() <= NOTE_MAX && wanted.lasts.is_none_or(|lasts| lasts <= Lasts::MAX)
+        );
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -201,6 +201,12 @@ fn place_name(prefix: IpNet) -> &'static str {
     if prefix.prefix_len() == prefix.max_prefix_len() { "ip" } else { "range" }
 }
 
+/// Any question of a bouncer.
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) fn fuzz(input: &[u8]) {
+    _ = std::str::from_utf8(input).map(Filter::parse);
+}
+
 #[cfg(test)]
 mod tests {
     use std::sync::Arc;

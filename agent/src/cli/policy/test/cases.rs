@@ -361,3 +361,12 @@ impl Admitted {
         }
     }
 }
+
+/// Any file of cases. What is wrong with one is told with its place.
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) fn fuzz(text: &str) {
+    match parse_text(Path::new("cases.yaml"), text) {
+        Ok(suite) => assert!(!suite.cases.is_empty()),
+        Err(error) => assert!(error.to_string().contains("cases.yaml")),
+    }
+}

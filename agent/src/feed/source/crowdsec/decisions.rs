@@ -240,5 +240,26 @@ impl Decision {
     }
 }
 
+/// Any answer: whole, then again as news, which changes nothing that it does not take back.
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) fn fuzz(input: &[u8]) {
+    let guards = Guards::default();
+    let mut decisions = Decisions {
+        origins: Vec::new(),
+        scenarios: Vec::new(),
+        guards,
+        intake: Intake::new(guards),
+        origin_of: HashMap::new(),
+        origin_names: Vec::new(),
+    };
+    let now = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_700_000_000);
+    for whole in [true, false] {
+        if let Ok(answer) = Answer::parse(input, whole) {
+            decisions.apply(answer, whole, now);
+        }
+    }
+    _ = (decisions.fetched(), decisions.by_origin());
+}
+
 #[cfg(test)]
 mod tests;

@@ -188,6 +188,24 @@ impl Text {
     }
 }
 
+/// Any body, packed in whatever way: it never becomes larger than is allowed.
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) fn fuzz(input: &[u8]) {
+    const CAP: u64 = 1 << 20;
+    let Some((kinds, body)) = input.split_first() else { return };
+    let kind = |bits: u8| match bits & 3 {
+        0 => None,
+        1 => Some(Coding::Gzip),
+        2 => Some(Coding::Zip),
+        _ => Some(Coding::Zstd),
+    };
+    let encodings = [kind(*kinds), kind(kinds >> 2)].into_iter().flatten().collect();
+    let packing = Packing { encodings, announced: kind(kinds >> 4) };
+    if let Ok(text) = packing.unpack(body.to_vec(), CAP) {
+        assert!(text.len() as u64 <= CAP.max(body.len() as u64), "{} bytes", text.len());
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::io::Write as _;
