@@ -8,8 +8,6 @@
 pub mod chain;
 /// What is told.
 pub mod entry;
-/// Addresses, or names for them.
-mod names;
 /// An entry in the words of OCSF.
 mod ocsf;
 /// Where the files lie.
@@ -26,7 +24,9 @@ pub mod feeds;
 mod task;
 
 use std::{
+    io,
     net::IpAddr,
+    path::Path,
     sync::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
@@ -38,13 +38,18 @@ use prometheus::{IntCounter, IntGauge};
 use tokio::sync::mpsc;
 
 use crate::{
+    config,
     decision::{Verdict, Why},
+    naming::Naming,
     rules::Rule,
     telemetry::registry::Registry,
 };
+use book::Book;
 use chain::Link;
 pub use entry::{Actor, Done, Entry, What};
+use files::Head;
 use gate::Gate;
+use ocsf::Context;
 pub(crate) use task::spawn;
 
 /// Entries that may wait.
@@ -203,9 +208,39 @@ impl Audit {
     }
 }
 
+/// Writes an entry where no agent is that would. Where a state directory has no audit, it gets none.
+///
+/// # Errors
+/// What the file system says.
+pub fn write_alone(state: &Path, actor: Actor, what: What) -> io::Result<()> {
+    let Some(Head { file, .. }) = Head::load(state) else { return Ok(()) };
+    // How many files are to be kept only the configuration knows, so none is removed.
+    let settings = config::Audit { path: Some(file), files: u32::MAX, ..config::Audit::default() };
+    let entry = Entry { at: SystemTime::now(), actor, what };
+    Book::new(settings, state, Context::new(Arc::new(Naming::Plain))).append(&[entry])?;
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_line_without_an_agent_hangs_on_the_others() {
+        let state = tempfile::tempdir().unwrap();
+        let write = || {
+            write_alone(state.path(), Actor::Peer { uid: 0, pid: 7 }, What::Unloaded { detached: Vec::new() })
+        };
+        write().unwrap();
+        assert!(state.path().read_dir().unwrap().next().is_none(), "there is no audit");
+        let settings = config::Audit::default();
+        let mut book = Book::new(settings, state.path(), Context::new(Arc::new(Naming::Plain)));
+        let entry = Entry { at: SystemTime::now(), actor: Actor::Agent, what: What::Stopped };
+        let before = book.append(&[entry]).unwrap();
+        write().unwrap();
+        let report = verify::state(state.path(), 0).unwrap();
+        assert!(report.ok && report.last.seq == before.seq + 1, "{report:?}");
+    }
 
     #[tokio::test]
     async fn what_finds_no_place_is_counted_and_nobody_waits() {

@@ -16,6 +16,8 @@ mod rule;
 mod bucket;
 /// What would change the verdict.
 mod mend;
+/// What there is about a prefix.
+mod prefix;
 /// The explanation in words.
 mod text;
 
@@ -46,6 +48,7 @@ pub use bucket::Bucket;
 pub(crate) use bucket::{State as BucketState, find_pace};
 pub use lists::ListFound;
 pub use mend::Mend;
+pub use prefix::{PrefixExplanation, explain_prefix, prefix_text};
 pub use rule::RuleFound;
 pub use text::text;
 

@@ -278,6 +278,29 @@ pub(crate) fn saved(state: &Path) -> Vec<Rule> {
     file::read(&file::path(state)).ok().flatten().map(|saved| saved.rules).unwrap_or_default()
 }
 
+/// Reads rules from a file as the state directory has it, or as `weir bans -o json` prints them.
+///
+/// # Errors
+/// What is wrong with it.
+pub(crate) fn read(path: &Path) -> io::Result<Vec<Rule>> {
+    file::listed(path)
+}
+
+/// Puts rules into memory that no agent looks after, for as long as it is judged by: those that the kernel
+/// would hold, and have not ended at `now`. Returns how many.
+///
+/// # Errors
+/// [`RuleError`]
+pub(crate) fn put_in(memory: &impl Memory, rules: &[Rule], now: SystemTime) -> Result<usize, RuleError> {
+    let live = |rule: &&Rule| !rule.proxy_only && rule.left(now) != Some(Duration::ZERO);
+    let mut put = 0;
+    for rule in rules.iter().filter(live) {
+        kernel::set(memory, canonical(rule.prefix), rule.order(None))?;
+        put += 1;
+    }
+    Ok(put)
+}
+
 /// Puts a rule back that the kernel does not have. The end of one that it has stays.
 fn enforce(memory: &impl Memory, prefix: IpNet, entry: &mut Entry) -> Result<(), RuleError> {
     let lasts = entry.end.left(memory);

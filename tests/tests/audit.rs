@@ -16,7 +16,7 @@ use nix::{
     mount::{MsFlags, mount},
     sys::signal::Signal,
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 use weir_tests::{
     agent::{Agent, binary},
     control::Control,
@@ -173,6 +173,8 @@ fn a_day_stands_in_the_audit() {
     assert_eq!(find("policy.refused")[0]["actor"]["app_name"], "signal SIGHUP");
     let [start, reload] = find("policy.in_force")[..] else { panic!("two policies") };
     assert_ne!(start["entity"]["uid"], reload["entity"]["uid"]);
+    let version = |entry: &Value| entry["unmapped"]["version"].as_u64();
+    assert_eq!((version(start), version(reload)), (Some(1), Some(2)));
     // What stands in a file that is wrong may be a secret.
     let text = fs::read_to_string(path(&agent)).unwrap();
     assert!(!text.contains("s3cret"), "{text}");
@@ -188,6 +190,43 @@ fn a_day_stands_in_the_audit() {
     assert_eq!(broken(&agent, &[]), Value::Null);
     let sequence = agent.metrics().unwrap().count("weir_audit_sequence", &[]);
     assert!(sequence > last, "{sequence}");
+}
+
+#[test]
+fn what_unloads_or_rolls_back_is_told() {
+    let pair = Pair::new().unwrap();
+    let mut agent = started(&pair, "");
+    let directory = agent.directory().display().to_string();
+    agent.write("new.yaml", &config(&directory, "partners: [192.0.2.0/24]")).unwrap();
+    weir(&agent, &["policy", "apply", &format!("{directory}/new.yaml")]);
+    weir(&agent, &["policy", "rollback"]);
+    let version =
+        |entry: &Value| (entry["unmapped"]["version"].clone(), entry["unmapped"]["returns_to"].clone());
+    let told = || {
+        let policies = entries(&agent).into_iter().filter(|entry| code(entry) == "policy.in_force");
+        policies.map(|entry| version(&entry)).collect::<Vec<_>>()
+    };
+    let wanted = [(1.into(), Value::Null), (2.into(), Value::Null), (3.into(), 1.into())];
+    wait_until(&agent, "the versions", || told() == wanted);
+    // Under an agent: it finds it.
+    weir(&agent, &["unload"]);
+    let found = entry(&agent, "agent.unload");
+    assert_eq!(found["actor"]["app_name"], "weir");
+    agent.stop().unwrap();
+    agent.start().unwrap();
+    agent.stop().unwrap();
+    // And without one, a line by whoever does it, on which the next agent's hang.
+    weir(&agent, &["unload"]);
+    let last = entries(&agent).pop().unwrap();
+    assert_eq!((code(&last), &last["actor"]["user"]["uid"]), ("agent.unload", &"0".into()));
+    assert_eq!(last["unmapped"]["detached"], json!(["eth0"]));
+    assert!(weir(&agent, &["unload"]).contains("nothing was loaded"));
+    assert_eq!(entries(&agent).pop().unwrap(), last, "nothing was done, and nothing is told");
+    agent.start().unwrap();
+    agent.stop().unwrap();
+    assert_eq!(broken(&agent, &[]), Value::Null);
+    assert_eq!(code(&entries(&agent).pop().unwrap()), "agent.stop");
+    assert!(!agent.log().contains("not as it was left"), "{}", agent.log());
 }
 
 /// Returns the flaw that `weir audit verify` finds, and the line of the file.

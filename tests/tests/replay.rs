@@ -264,6 +264,36 @@ fn addresses_can_be_kept_out() {
     assert_eq!((&own["packets"], &own["notes"]["sent"]), (&10.into(), &90.into()));
 }
 
+/// A policy is judged by itself, unless bans and rules are asked for.
+#[test]
+fn bans_and_rules_are_in_force_where_they_are_asked_for() {
+    let place = Place::new();
+    write_pcap(&place.path("c.pcap"), Endianness::Little, PcapTsResolution::MicroSecond, PACKETS);
+    let rules = serde_json::json!({"rules": [
+        {"prefix": format!("{CLEAN}/32"), "action": "ban", "since": 1, "seconds_left": null},
+        {"prefix": format!("{LISTED}/32"), "action": "allow", "since": 1, "until": 2},
+        {"prefix": format!("{LISTED}/32"), "action": "allow", "since": 1, "proxy_only": true},
+    ]});
+    place.write("bans.json", &rules.to_string());
+    std::fs::create_dir(place.path("state")).unwrap();
+    let mut book = rules;
+    book["version"] = 1.into();
+    place.write("state/rules.json", &book.to_string());
+    check(&place.replay(&["c.pcap"]));
+    for rules in ["--rules", "--rules=bans.json"] {
+        let report = place.replay(&["c.pcap", rules, "--against", "weir.yaml"]);
+        assert_eq!((&report["rules"], &report["against"]["changed"]), (&1.into(), &0.into()), "{report:#}");
+        for (reason, packets) in [("ban", 9000), ("feed", 1000)] {
+            let rows = report["verdicts"].as_array().unwrap();
+            let row = rows.iter().find(|row| row["verdict"] == "drop" && row["reason"] == reason);
+            assert_eq!(row.unwrap()["packets"], packets, "{report:#}");
+        }
+    }
+    let output = place.weir(&["replay", "c.pcap", "--rules=text.json"]);
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.code() == Some(64) && error.contains("text.json: No such file"), "{error}");
+}
+
 /// Prints how fast it is. No bound: the machine may be busy, and the program unoptimised.
 #[test]
 fn a_million_packets() {

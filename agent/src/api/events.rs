@@ -26,6 +26,7 @@ use super::{Problem, page};
 use crate::{
     config::Prefix,
     events::{Events, Filter, KEPT, Line, Names, View, WATCHERS, Watcher},
+    naming::Naming,
     telemetry::metrics::Metrics,
 };
 
@@ -64,6 +65,8 @@ pub struct Source {
     pub events: Events,
     /// What is in force: for names.
     pub metrics: Arc<Metrics>,
+    /// What sources are called.
+    pub naming: Arc<Naming>,
     /// Changes when the agent stops.
     pub stopped: watch::Receiver<()>,
 }
@@ -74,13 +77,17 @@ pub(super) fn routes() -> Router<Source> {
 
 async fn events(State(source): State<Source>, uri: Uri) -> Result<Response, Problem> {
     let asked = Asked::parse(uri.query().unwrap_or_default())?;
+    if let Some(prefix) = asked.filter.source.filter(|prefix| !source.naming.may_ask(*prefix)) {
+        let error = "is more than one address, and addresses are pseudonymous here";
+        return Err(Problem::bad("source", prefix.to_string(), error).mend("name a single address"));
+    }
     if !asked.follow {
         let batch = match asked.after {
             Some(after) => source.events.after(after, asked.limit.unwrap_or(LIMIT), &asked.filter),
             None => source.events.latest(asked.limit.unwrap_or(LIMIT), &asked.filter),
         };
         let names = source.metrics.names();
-        let events = batch.events.iter().map(|seen| names.view(seen)).collect();
+        let events = batch.events.iter().map(|seen| names.view(seen, &source.naming)).collect();
         return page(&Listing { events, last: batch.last, lost: batch.lost });
     }
     let Some(watcher) = source.events.watch() else {
@@ -206,7 +213,8 @@ impl Stream {
             line(&mut piece, &Line::Lost { lost });
         }
         for seen in events {
-            line(&mut piece, &Line::Event(Box::new(self.names.view(seen))));
+            let view = self.names.view(seen, &self.source.naming);
+            line(&mut piece, &Line::Event(Box::new(view)));
         }
         self.send(piece).await
     }

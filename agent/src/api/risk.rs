@@ -29,11 +29,19 @@ pub(super) fn routes() -> Router<Ladder> {
     Router::new().route("/v1/risk/{address}", get(find))
 }
 
+impl View {
+    /// Returns what the ladder knows of a source.
+    pub(crate) fn of(ladder: &Ladder, address: IpAddr) -> Self {
+        let (risk, settings) = (ladder.risk(address), ladder.settings());
+        let (challenge_at, throttle_at, ban_at) =
+            (settings.challenge_at, settings.throttle_at, settings.ban_at);
+        Self { address, risk, mode: settings.mode, challenge_at, throttle_at, ban_at }
+    }
+}
+
 async fn find(State(ladder): State<Ladder>, Part(address): Part) -> Result<Response, Problem> {
     let Ok(address) = address.parse() else {
         return Err(Problem::bad("address", address, "is no address").mend("write one like 192.0.2.7"));
     };
-    let (risk, settings) = (ladder.risk(address), ladder.settings());
-    let (challenge_at, throttle_at, ban_at) = (settings.challenge_at, settings.throttle_at, settings.ban_at);
-    page(&View { address, risk, mode: settings.mode, challenge_at, throttle_at, ban_at })
+    page(&View::of(&ladder, address))
 }

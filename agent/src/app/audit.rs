@@ -1,6 +1,6 @@
 //! What the audit is told of policies and rules.
 
-use std::time::Instant;
+use std::{sync::Arc, time::Instant};
 
 use ipnet::IpNet;
 use tokio::{
@@ -31,8 +31,9 @@ impl App {
         self.audit.note(Actor::Agent, What::Started);
         self.policy_in_force(Actor::Agent, record);
         self.feeds.iter().for_each(|feed| feeds::first(&self.audit, feed));
-        let (settings, state, notifier) = (&self.config.audit, &self.places.state, self.notifier.clone());
-        audit::spawn(settings, state, &self.audit, entries, notifier, tasks, stopped.clone());
+        let (settings, notifier) = (&self.config.audit, self.notifier.clone());
+        let place = (&*self.places.state, Arc::clone(&self.naming));
+        audit::spawn(settings, place, &self.audit, entries, notifier, tasks, stopped.clone());
         Ok(())
     }
 
@@ -60,9 +61,13 @@ impl App {
         let entries = |name: &str| {
             record.tables.iter().find(|table| table.name == name).map_or(0, |table| table.entries)
         };
+        // Of a text that could not be kept there is none.
+        let version = self.versions.newest().filter(|newest| newest.digest == self.digest);
         let policy = Policy {
             file: self.places.config.clone(),
             digest: Some(self.digest.to_string()),
+            version: version.map(|version| version.number),
+            returns_to: version.and_then(|version| version.returns_to),
             publication: record.publication,
             enforce: record.enforce,
             entries: [entries("ipv4"), entries("ipv6")],

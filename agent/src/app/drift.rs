@@ -5,7 +5,12 @@ use std::time::{Duration, Instant};
 use weir_common::map::Map;
 
 use super::App;
-use crate::{notify::Kind, policy::seal::Drift, telemetry::metrics::Metrics};
+use crate::{
+    audit::{Actor, What},
+    notify::Kind,
+    policy::seal::Drift,
+    telemetry::metrics::Metrics,
+};
 
 /// How often rules are compared.
 const RULES: Duration = Duration::from_secs(10);
@@ -19,6 +24,8 @@ pub(super) struct Patrol {
     /// Tables and settings.
     pub(super) next: Instant,
     rules: Instant,
+    /// Somebody has unloaded all of it.
+    gone: bool,
     /// What is in force is not what it should be, and could not be published anew.
     owed: bool,
 }
@@ -26,7 +33,7 @@ pub(super) struct Patrol {
 impl Default for Patrol {
     fn default() -> Self {
         let now = Instant::now();
-        Self { next: now, rules: now + RULES, owed: false }
+        Self { next: now, rules: now + RULES, gone: false, owed: false }
     }
 }
 
@@ -35,9 +42,16 @@ impl App {
     pub(super) fn patrol(&mut self, metrics: &Metrics) {
         // What was unloaded is nobody's any more.
         if !self.places.pins.exist() {
+            if !std::mem::replace(&mut self.patrol.gone, true) {
+                tracing::error!(
+                    "unloaded by somebody else: nothing is enforced until the agent starts again"
+                );
+                self.audit.note(Actor::Agent, What::Unloaded { detached: Vec::new() });
+            }
             self.patrol.next = Instant::now() + REST;
             return;
         }
+        self.patrol.gone = false;
         let (found, pause) = self.datapath.look();
         self.patrol.next = Instant::now() + if found.is_empty() { pause } else { REST };
         let in_force =

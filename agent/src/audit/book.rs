@@ -9,12 +9,12 @@ use std::{
 };
 
 use super::{
-    chain::{self, Hash, Link},
+    chain::{self, Link},
     entry::{Actor, Entry, Own, What},
     files::{self, Head, Tail},
     ocsf::Context,
 };
-use crate::config;
+use crate::{config, digest::Digest};
 
 /// Only the owner and its group read what people have done.
 const MODE: u32 = 0o640;
@@ -195,7 +195,7 @@ impl Book {
             }
             Err(_) => {
                 let seq = chain::claims(line).unwrap_or(0);
-                self.link = if known.seq > 0 { known } else { Link { seq, hash: Hash::of(line) } };
+                self.link = if known.seq > 0 { known } else { Link { seq, hash: Digest::of(line) } };
                 Some(format!("the last line, after which line {} is written, is not ours", self.link.seq + 1))
             }
         }

@@ -4,80 +4,17 @@
 //! it says, and its own hash, the SHA-256 of all of its text in front of `,"hash":`. So whoever has
 //! `sha256sum` can check one, and whoever changes one has to change all that follow.
 
-use std::fmt;
-
-use aws_lc_rs::digest;
 use serde::{Deserialize, Serialize};
+
+use crate::digest::{Digest, HEX};
 
 const SEQ: &[u8] = b"{\"seq\":";
 const PREV: &[u8] = b",\"prev\":\"";
 const AFTER_PREV: &[u8] = b"\",";
 const HASH: &[u8] = b",\"hash\":\"";
 const END: &[u8] = b"\"}";
-const HEX: usize = 64;
 /// Bytes behind what is hashed.
 const SEAL: usize = HASH.len() + HEX + END.len();
-
-/// A SHA-256.
-#[derive(Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(into = "String", try_from = "String")]
-pub struct Hash([u8; 32]);
-
-impl Hash {
-    /// Returns that of a text.
-    #[must_use]
-    pub fn of(text: &[u8]) -> Self {
-        let mut hash = [0; 32];
-        hash.copy_from_slice(digest::digest(&digest::SHA256, text).as_ref());
-        Self(hash)
-    }
-
-    fn parse(text: &[u8]) -> Option<Self> {
-        let mut hash = [0; 32];
-        if text.len() != HEX {
-            return None;
-        }
-        for (byte, pair) in hash.iter_mut().zip(text.chunks_exact(2)) {
-            *byte = nibble(pair[0])? << 4 | nibble(pair[1])?;
-        }
-        Some(Self(hash))
-    }
-}
-
-/// Lower case only, so that a hash has one spelling.
-fn nibble(digit: u8) -> Option<u8> {
-    match digit {
-        b'0'..=b'9' => Some(digit - b'0'),
-        b'a'..=b'f' => Some(digit - b'a' + 10),
-        _ => None,
-    }
-}
-
-impl fmt::Display for Hash {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
-    }
-}
-
-impl fmt::Debug for Hash {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{self}")
-    }
-}
-
-impl From<Hash> for String {
-    fn from(hash: Hash) -> Self {
-        hash.to_string()
-    }
-}
-
-impl TryFrom<String> for Hash {
-    type Error = &'static str;
-
-    fn try_from(text: String) -> Result<Self, Self::Error> {
-        Self::parse(text.as_bytes()).ok_or("64 digits from 0 to f, please")
-    }
-}
 
 /// The last line of a chain, and so what the next hangs on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -85,7 +22,7 @@ pub struct Link {
     /// Its number; 0: there is none yet.
     pub seq: u64,
     /// Its hash.
-    pub hash: Hash,
+    pub hash: Digest,
 }
 
 impl Link {
@@ -100,7 +37,7 @@ impl Link {
         into.extend_from_slice(self.hash.to_string().as_bytes());
         into.extend_from_slice(AFTER_PREV);
         into.extend_from_slice(inside.as_bytes());
-        self.hash = Hash::of(into.get(start..).unwrap_or_default());
+        self.hash = Digest::of(into.get(start..).unwrap_or_default());
         into.extend_from_slice(HASH);
         into.extend_from_slice(self.hash.to_string().as_bytes());
         into.extend_from_slice(END);
@@ -114,7 +51,7 @@ pub struct Sealed {
     /// The line itself.
     pub link: Link,
     /// The hash of the line before.
-    pub prev: Hash,
+    pub prev: Digest,
 }
 
 /// What is wrong with a line by itself.
@@ -133,10 +70,11 @@ pub enum Flaw {
 pub fn read(line: &[u8]) -> Result<Sealed, Flaw> {
     let (seq, rest) = number(line).ok_or(Flaw::Malformed)?;
     let edited = Flaw::Edited(seq);
-    let prev = rest.strip_prefix(PREV).and_then(|rest| Hash::parse(rest.get(..HEX)?)).ok_or(edited)?;
+    let prev = rest.strip_prefix(PREV).and_then(|rest| Digest::parse(rest.get(..HEX)?)).ok_or(edited)?;
     let (text, seal) = line.len().checked_sub(SEAL).and_then(|at| line.split_at_checked(at)).ok_or(edited)?;
-    let hash = seal.strip_prefix(HASH).and_then(|seal| Hash::parse(seal.strip_suffix(END)?)).ok_or(edited)?;
-    if Hash::of(text) != hash {
+    let hash =
+        seal.strip_prefix(HASH).and_then(|seal| Digest::parse(seal.strip_suffix(END)?)).ok_or(edited)?;
+    if Digest::of(text) != hash {
         return Err(edited);
     }
     Ok(Sealed { link: Link { seq, hash }, prev })
@@ -172,7 +110,7 @@ mod tests {
     fn a_line_names_the_one_before() {
         let (one, two) = two();
         let (first, second) = (read(&one).unwrap(), read(&two).unwrap());
-        assert_eq!((first.link.seq, first.prev), (1, Hash::default()));
+        assert_eq!((first.link.seq, first.prev), (1, Digest::default()));
         assert_eq!((second.link.seq, second.prev), (2, first.link.hash));
         let json: serde_json::Value = serde_json::from_slice(&two).unwrap();
         assert_eq!(json["prev"], first.link.hash.to_string());

@@ -76,6 +76,11 @@ pub enum What {
     Started,
     /// The agent ends; the kernel enforces on.
     Stopped,
+    /// Nothing is in the kernel any more, and everything passes.
+    Unloaded {
+        /// Interfaces that were attached, where that is known.
+        detached: Vec<String>,
+    },
     /// A policy is in force.
     Policy(Policy),
     /// A policy was refused, and the one before is in force.
@@ -128,6 +133,10 @@ pub struct Policy {
     pub file: PathBuf,
     /// SHA-256 of the file, where it could be read.
     pub digest: Option<String>,
+    /// Number of its version, where it could be kept as one.
+    pub version: Option<u64>,
+    /// The version of which it is the text again, after a rollback.
+    pub returns_to: Option<u64>,
     /// Number of the publication.
     pub publication: u64,
     /// Whether it drops.

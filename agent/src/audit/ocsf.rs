@@ -4,22 +4,21 @@
 /// Rules and decisions: network activity under a security control.
 mod network;
 
-use std::{fmt, fs, time::SystemTime};
+use std::{fmt, fs, sync::Arc, time::SystemTime};
 
 use serde_json::{Map, Value, json};
 
-use super::{
-    chain::Hash,
-    entry::{Actor, Entry, Feed, FeedChange, Own, Policy, What},
-    names::Names,
-};
-use crate::feed::Listing;
+use super::entry::{Actor, Entry, Feed, FeedChange, Own, Policy, What};
+use crate::{digest::Digest, feed::Listing, naming::Naming};
 
 const VERSION: &str = "1.5.0";
 const SUCCESS: u8 = 1;
 const FAILURE: u8 = 2;
 /// An activity that the schema has no number for.
 const OTHER: u8 = 99;
+const START: u8 = 3;
+const STOP: u8 = 4;
+const DISABLE: u8 = 7;
 
 /// Classes of events, with the number of their category in front.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,11 +43,11 @@ enum Severity {
 #[derive(Debug)]
 pub(super) struct Context {
     host: String,
-    pub(super) names: Names,
+    pub(super) names: Arc<Naming>,
 }
 
 impl Context {
-    pub(super) fn new(names: Names) -> Self {
+    pub(super) fn new(names: Arc<Naming>) -> Self {
         let host = fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
         Self { host: host.trim().to_owned(), names }
     }
@@ -56,8 +55,9 @@ impl Context {
     /// Writes an entry: an object for each line that it takes.
     pub(super) fn write(&self, entry: &Entry, mut line: impl FnMut(String)) {
         match &entry.what {
-            What::Started => line(self.finish(entry, lifecycle("agent.start", 3, "Start"))),
-            What::Stopped => line(self.finish(entry, lifecycle("agent.stop", 4, "Stop"))),
+            What::Started => line(self.finish(entry, lifecycle("agent.start", START, "Start"))),
+            What::Stopped => line(self.finish(entry, lifecycle("agent.stop", STOP, "Stop"))),
+            What::Unloaded { detached } => line(self.finish(entry, unloaded(detached))),
             What::Policy(policy) => line(self.finish(entry, in_force(policy))),
             What::PolicyRefused { file, why } => {
                 let mut event = Event::new(Class::EntityManagement, "policy.refused", (3, "Update"));
@@ -174,19 +174,38 @@ impl Event {
 
 fn lifecycle(code: &'static str, activity: u8, name: &'static str) -> Event {
     let mut event = Event::new(Class::ApplicationLifecycle, code, (activity, name));
-    let stops = activity == 4;
-    event.message =
-        String::from(if stops { "the agent ends; the kernel enforces on" } else { "the agent has started" });
+    event.message = String::from(match activity {
+        STOP => "the agent ends; the kernel enforces on",
+        DISABLE => "unloaded: everything passes",
+        _ => "the agent has started",
+    });
     let version = env!("CARGO_PKG_VERSION");
     event.set("app", json!({"name": "weir", "vendor_name": "weir", "version": version}));
     event
 }
 
+fn unloaded(detached: &[String]) -> Event {
+    let mut event = lifecycle("agent.unload", DISABLE, "Disable");
+    event.severity = Severity::Medium;
+    if !detached.is_empty() {
+        event.message = format!("unloaded: everything passes on {}", detached.join(", "));
+        event.unmapped("detached", json!(detached));
+    }
+    event
+}
+
 fn in_force(policy: &Policy) -> Event {
-    let Policy { file, digest, publication, enforce, entries: [v4, v6], feeds, limits } = policy;
+    let Policy { file, digest, version, returns_to, publication, enforce, entries: [v4, v6], feeds, limits } =
+        policy;
     let mut event = Event::new(Class::EntityManagement, "policy.in_force", (3, "Update"));
-    event.message = format!("policy in force, publication {publication}: {v4} IPv4 and {v6} IPv6 entries");
+    let number = version.map(|number| format!(" version {number}")).unwrap_or_default();
+    event.message =
+        format!("policy{number} in force, publication {publication}: {v4} IPv4 and {v6} IPv6 entries");
     event.entity("policy", &file.to_string_lossy(), digest.as_deref());
+    event.unmapped("version", json!(version));
+    if let Some(number) = returns_to {
+        event.unmapped("returns_to", json!(number));
+    }
     event.unmapped("publication", json!(publication));
     event.unmapped("enforce", json!(enforce));
     event.unmapped("entries", json!({"ipv4": v4, "ipv6": v6}));
@@ -258,7 +277,7 @@ fn digest(listing: &Listing) -> String {
         }
         text.push(b'\n');
     }
-    Hash::of(&text).to_string()
+    Digest::of(&text).to_string()
 }
 
 fn about_itself(own: &Own) -> Event {

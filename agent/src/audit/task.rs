@@ -1,4 +1,8 @@
-use std::time::{Duration, SystemTime};
+use std::{
+    path::Path,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use tokio::{
     sync::{mpsc, watch},
@@ -11,11 +15,11 @@ use super::{
     book::Book,
     chain::Link,
     entry::{Actor, Entry, Own, What},
-    names::Names,
     ocsf::Context,
 };
 use crate::{
     config,
+    naming::Naming,
     notify::{Kind, Notifier},
 };
 
@@ -27,18 +31,14 @@ const RETRY: Duration = Duration::from_secs(1);
 /// Writes what is queued until `stopped` changes, and then what is left.
 pub(crate) fn spawn(
     settings: &config::Audit,
-    state: &std::path::Path,
+    (state, naming): (&Path, Arc<Naming>),
     audit: &Audit,
     queue: mpsc::Receiver<Entry>,
     notifier: Notifier,
     tasks: &mut JoinSet<()>,
     mut stopped: watch::Receiver<()>,
 ) {
-    let names = Names::new(settings.addresses, state).unwrap_or_else(|error| {
-        tracing::error!(%error, "no key for pseudonyms can be had: names of addresses will not outlive the agent");
-        Names::for_now(settings.addresses)
-    });
-    let book = Book::new(settings.clone(), state, Context::new(names));
+    let book = Book::new(settings.clone(), state, Context::new(naming));
     let mut writer = Writer { book, audit: audit.clone(), notifier, waiting: Vec::new(), failing: None };
     tasks.spawn(async move {
         let mut queue = queue;

@@ -184,11 +184,12 @@ impl Last {
             if let Some(old) = reader {
                 self.rest(old, &mut texts)?;
             }
+            let mut older = files::before(path)?;
             if files::last(path).is_some_and(|last| last.seq < self.seq) {
                 // Another chain, which somebody has begun in place of the one that was read.
                 self.seq = 0;
+                older.clear();
             }
-            let older = files::before(path)?;
             let read = older.partition_point(|(first, _)| *first <= self.seq).saturating_sub(1);
             for (_, path) in &older[read..] {
                 // One that has just been removed has had its time.
@@ -301,38 +302,39 @@ mod tests {
         std::fs::write(&path, format!("one\n{long}\ntwo\nthree\nhalf\n")).unwrap();
         assert_eq!(last.follow(&path, &mut Some(file)).unwrap(), ["half"]);
     }
+
     #[test]
     fn a_line_is_followed_once_however_files_are_put_aside() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("audit.jsonl");
-        let mut link = chain::Link::default();
+        let mut chain = chain::Link::default();
         let lines: Vec<String> = (0..5)
             .map(|_| {
                 let mut text = Vec::new();
-                link.seal(r#"{"message":"x"}"#, &mut text);
+                chain.seal(r#"{"message":"x"}"#, &mut text);
                 String::from_utf8(text).unwrap()
             })
             .collect();
-        let line = |seq: usize| lines[seq - 1].clone();
+        let numbered = |seq: usize| lines[seq - 1].clone();
         let shown = |texts: Vec<String>| {
             texts.iter().filter_map(|text| chain::claims(text.as_bytes())).collect::<Vec<_>>()
         };
-        std::fs::write(&path, line(1)).unwrap();
+        std::fs::write(&path, numbered(1)).unwrap();
         let (mut last, mut reader) = (Last::default(), None);
         assert_eq!(shown(last.follow(&path, &mut reader).unwrap()), [1]);
         // A new file is there before its first line is.
         std::fs::rename(&path, files::put_aside(&path, 1)).unwrap();
         std::fs::write(&path, "").unwrap();
         assert_eq!(shown(last.follow(&path, &mut reader).unwrap()), [0; 0]);
-        std::fs::write(&path, line(2) + &line(3)).unwrap();
+        std::fs::write(&path, numbered(2) + &numbered(3)).unwrap();
         // Two have been put aside since.
         std::fs::rename(&path, files::put_aside(&path, 2)).unwrap();
-        std::fs::write(files::put_aside(&path, 4), line(4)).unwrap();
-        std::fs::write(&path, line(5)).unwrap();
+        std::fs::write(files::put_aside(&path, 4), numbered(4)).unwrap();
+        std::fs::write(&path, numbered(5)).unwrap();
         assert_eq!(shown(last.follow(&path, &mut reader).unwrap()), [2, 3, 4, 5]);
         // Another chain.
         std::fs::remove_file(&path).unwrap();
-        std::fs::write(&path, line(1)).unwrap();
+        std::fs::write(&path, numbered(1)).unwrap();
         assert_eq!(shown(last.follow(&path, &mut reader).unwrap()), [1]);
     }
 }

@@ -8,15 +8,33 @@ use super::CliError;
 use crate::{
     api::{events::Listing, risk},
     client::{Client, ClientError},
-    config::Port,
+    config::{Port, Prefix},
     datapath::Pins,
-    explain::{self, AgentSays, Explanation, Recent},
+    explain::{self, AgentSays, Explanation},
+    output::{self, Format},
 };
 
 /// The body of a request that has none.
 const NOTHING: Option<&()> = None;
 /// Events that are asked for: all that the agent keeps.
 const EVENTS: usize = crate::events::KEPT;
+
+/// Explains an address or a prefix.
+pub(super) fn run(
+    pins: &Pins,
+    state: &Path,
+    socket: &Path,
+    (Prefix(prefix), port): (Prefix, Option<Port>),
+    format: Format,
+) -> Result<(), CliError> {
+    if prefix.prefix_len() == prefix.max_prefix_len() {
+        let explanation = explain(pins, state, socket, prefix.addr(), port)?;
+        output::print(format, &explanation, explain::text);
+    } else {
+        output::print(format, &explain::explain_prefix(pins, state, prefix, port)?, explain::prefix_text);
+    }
+    Ok(())
+}
 
 /// Explains an address, with what the agent at `socket` knows if one answers.
 pub(super) fn explain(
@@ -49,10 +67,5 @@ fn try_ask(socket: &Path, address: IpAddr) -> Result<AgentSays, ClientError> {
     let risk: risk::View = client.call(Method::GET, &format!("/v1/risk/{address}"), NOTHING)?;
     let path = format!("/v1/events?source={address}&limit={EVENTS}");
     let Listing { events, .. } = client.call(Method::GET, &path, NOTHING)?;
-    let recent = events.last().map(|last| Recent {
-        events: events.len(),
-        last: format!("{} ({})", last.verdict, last.reason),
-        at_milliseconds: last.at_milliseconds,
-    });
-    Ok(AgentSays { risk: Some(risk), recent, unknown: None })
+    Ok(AgentSays::of(risk, &events))
 }

@@ -1,9 +1,10 @@
 //! `weir replay`: what a policy would have done to a capture.
 
 use std::{
+    iter,
     path::{Path, PathBuf},
     process::ExitCode,
-    time::Instant,
+    time::{Instant, SystemTime},
 };
 
 use clap::{Args, ValueEnum};
@@ -16,10 +17,13 @@ use crate::{
     offline::{self, Compiled, Offline},
     output::{self, Bar},
     replay::{Naming, Replay as Run, Report, Sections, Summary, text},
+    rules::{self, Rule},
 };
 
 /// Packets between two looks at the clock and the progress.
 const BATCH: u64 = 1 << 16;
+/// Instead of a file of rules: those of the state directory.
+const STATE: &str = "state";
 
 #[derive(Args, Debug)]
 pub(super) struct Replay {
@@ -50,6 +54,10 @@ pub(super) struct Replay {
     /// The capture is of another host: addresses, gateways and resolvers of this one mean nothing.
     #[arg(long)]
     elsewhere: bool,
+    /// Judge by bans and manual rules too, as if they had been in force all the time: those of the state
+    /// directory, or of a file that `weir bans -o json` has printed.
+    #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true, default_missing_value = STATE)]
+    rules: Option<PathBuf>,
     #[command(flatten)]
     output: Output,
 }
@@ -64,9 +72,15 @@ enum By {
 
 impl Replay {
     pub(super) fn run(&self, state: &Path) -> Result<ExitCode, CliError> {
+        let rules = self.rules(state)?;
         let (policy, shadow) = self.policy(&self.config.config, state)?;
         let against = self.against.as_ref().map(|path| Ok::<_, CliError>((path, self.policy(path, state)?)));
         let against = against.transpose()?;
+        let policies = iter::once(&policy).chain(against.as_ref().map(|(_, (other, _))| other));
+        let mut in_force = None;
+        for policy in policies.filter(|_| self.rules.is_some()) {
+            in_force = Some(rules::put_in(policy.memory(), &rules, SystemTime::now())?);
+        }
         let mut capture = Capture::open(&self.capture)?;
         let own = self.own.iter().map(|Prefix(prefix)| *prefix).collect();
         let naming = Naming { top: self.top, pseudonyms: self.pseudonymise };
@@ -78,10 +92,11 @@ impl Replay {
             damage: damage.clone(),
             config: &self.config.config,
             shadow,
+            rules: in_force,
             against: against.as_ref().map(|(path, (_, shadow))| (path.as_path(), *shadow)),
             elapsed: started.elapsed(),
         };
-        let report = Report::new(&replay, &capture, summary);
+        let report = Report::new(&mut replay, &capture, summary);
         let sections = match self.by {
             None => Sections::All,
             Some(By::Reason) => Sections::Reason,
@@ -96,6 +111,15 @@ impl Replay {
             output::error(&"no packet was judged: nothing is known of the link types of this capture");
         }
         Ok(if report.ok && !nothing_known { ExitCode::SUCCESS } else { ExitCode::from(EXIT_FAILURE) })
+    }
+
+    /// Returns the bans and manual rules that are asked for.
+    fn rules(&self, state: &Path) -> Result<Vec<Rule>, CliError> {
+        match &self.rules {
+            None => Ok(Vec::new()),
+            Some(path) if path.as_os_str() == STATE => Ok(rules::saved(state)),
+            Some(path) => rules::read(path).map_err(|error| CliError::Rules { path: path.clone(), error }),
+        }
     }
 
     /// Returns the policy of a configuration, and whether it is in shadow mode.

@@ -1,14 +1,17 @@
+use std::sync::Arc;
+
 use ipnet::IpNet;
 use tokio::sync::mpsc;
 
 use super::{Due, Ladder, ladder::V6_BITS};
 use crate::{
     api::{Ask, Desk},
+    naming::Naming,
     rules::{Action, Author, Profile, Wanted},
 };
 
 /// Makes the bans that are due, for ever.
-pub(crate) async fn run(ladder: Ladder, mut due: mpsc::Receiver<Due>, desk: Desk) {
+pub(crate) async fn run(ladder: Ladder, mut due: mpsc::Receiver<Due>, desk: Desk, naming: Arc<Naming>) {
     while let Some(due) = due.recv().await {
         let kind = if due.client.direct { "kernel" } else { "proxy" };
         let result = match desk.ask(Ask::Set(vec![wanted(due)])).await {
@@ -17,14 +20,15 @@ pub(crate) async fn run(ladder: Ladder, mut due: mpsc::Receiver<Due>, desk: Desk
             Ok(_) if due.shadow => "shadow",
             Ok(_) => kind,
             Err(problem) => {
-                tracing::debug!(address = %due.client.address, ?problem, "a ban was refused");
+                let problem = naming.words(&problem);
+                tracing::debug!(address = %naming.source(due.client.address), problem, "a ban was refused");
                 "refused"
             }
         };
         ladder.ban(result);
         let (seconds, risk) = (due.lasts.as_secs(), due.risk);
         tracing::info!(target: "audit", result, kind, seconds, risk, "escalated to a ban");
-        tracing::debug!(address = %due.client.address, result, "escalated to a ban");
+        tracing::debug!(address = %naming.source(due.client.address), result, "escalated to a ban");
     }
 }
 

@@ -3,6 +3,7 @@ use std::net::IpAddr;
 use weir_common::{addr::Address, verdict::Reason};
 
 use super::*;
+use crate::naming::Naming;
 
 fn event(source: &str, reason: Reason) -> Event {
     let (source_high, source_low) = Event::source_halves(Address::from(source.parse::<IpAddr>().unwrap()));
@@ -93,7 +94,7 @@ fn looking_makes_no_offences() {
 fn events_are_told_in_names() {
     let names = Names::default();
     let seen = Seen { number: 7, at: 1000, event: event("::ffff:192.0.2.7", Reason::Ban) };
-    let view = names.view(&seen);
+    let view = names.view(&seen, &Naming::Plain);
     assert_eq!((view.source.to_string(), view.protocol.as_str()), ("192.0.2.7".to_owned(), "udp"));
     assert_eq!((view.verdict.as_str(), view.reason.as_str(), view.limit.as_deref()), ("drop", "ban", None));
     // Lines are told apart by what is in them.

@@ -1,5 +1,6 @@
-use std::{collections::HashMap, net::IpAddr};
+use std::collections::HashMap;
 
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use weir_common::{
     counter::{Answer, Outcome},
@@ -8,7 +9,11 @@ use weir_common::{
 };
 
 use super::Seen;
-use crate::{datapath::Attached, record::Record};
+use crate::{
+    datapath::Attached,
+    naming::{Naming, Source},
+    record::Record,
+};
 
 /// An event in words.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,8 +24,11 @@ pub struct View {
     pub at_milliseconds: u64,
     /// The interface, or its index where it has no name any more.
     pub interface: String,
-    /// From where.
-    pub source: IpAddr,
+    /// From where: the address, or its pseudonym.
+    pub source: Source,
+    /// The prefix around it, where that is told beside a pseudonym.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source_prefix: Option<IpNet>,
     /// From which port; 0: it has none.
     pub source_port: u16,
     /// To which port; 0: it has none.
@@ -84,9 +92,9 @@ impl Names {
         }
     }
 
-    /// Returns an event in words.
+    /// Returns an event in words, its source as `naming` wants it.
     #[must_use]
-    pub fn view(&self, seen: &Seen) -> View {
+    pub fn view(&self, seen: &Seen, naming: &Naming) -> View {
         let Seen { number, at, event } = seen;
         let outcome = Outcome::ALL.get(usize::from(event.outcome)).map_or("unknown", |it| it.as_str());
         let answer = Answer::ALL.get(usize::from(event.answer)).map(|it| it.as_str().to_owned());
@@ -100,7 +108,8 @@ impl Names {
                 .get(&event.ifindex)
                 .cloned()
                 .unwrap_or_else(|| format!("if{}", event.ifindex)),
-            source: event.source(),
+            source: naming.source(event.source()),
+            source_prefix: naming.prefix(event.source()),
             source_port: event.source_port,
             destination_port: event.destination_port,
             protocol: match event.protocol {

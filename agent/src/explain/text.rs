@@ -47,7 +47,7 @@ pub fn text(it: &Explanation) -> String {
     text
 }
 
-fn rule_line(rule: &RuleFound) -> String {
+pub(super) fn rule_line(rule: &RuleFound) -> String {
     let shadow = if rule.shadow { " (shadow)" } else { "" };
     #[expect(clippy::cast_precision_loss, reason = "ten years at most")]
     let end = match rule.seconds_left {

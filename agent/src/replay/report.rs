@@ -1,5 +1,6 @@
 use std::{
     collections::BTreeMap,
+    iter,
     path::{Path, PathBuf},
     time::{Duration, SystemTime},
 };
@@ -44,6 +45,9 @@ pub struct Report {
     pub config: PathBuf,
     /// The policy drops nothing, and counts what it would drop.
     pub shadow: bool,
+    /// Bans and manual rules that were in force besides; nothing: they were left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rules: Option<usize>,
     /// Packets that were judged.
     pub packets: u64,
     /// Their bytes, from the start of the Ethernet frame to the end of the IP packet.
@@ -89,6 +93,8 @@ pub struct Summary<'r> {
     pub config: &'r Path,
     /// It is in shadow mode.
     pub shadow: bool,
+    /// Bans and manual rules that were in force besides; nothing: they were left out.
+    pub rules: Option<usize>,
     /// The one that is compared with, and whether that is in shadow mode.
     pub against: Option<(&'r Path, bool)>,
     /// How long it took to judge.
@@ -139,9 +145,11 @@ pub struct Compared {
 impl Report {
     /// Says what came of a replay of `capture`.
     #[must_use]
-    pub fn new(replay: &Replay<'_>, capture: &Capture, summary: Summary<'_>) -> Self {
+    pub fn new(replay: &mut Replay<'_>, capture: &Capture, summary: Summary<'_>) -> Self {
+        let others = replay.comparison.as_mut().and_then(|comparison| comparison.sources.as_mut());
+        iter::once(&mut replay.sources).chain(others).for_each(Sources::settle);
         let Replay { policy, comparison, naming, clock, tally, left_out, .. } = replay;
-        let Summary { capture: name, damage, config, shadow, against, elapsed } = summary;
+        let Summary { capture: name, damage, config, shadow, rules, against, elapsed } = summary;
         let times = clock.times();
         let all = tally.rows().fold(Counter::default(), |all, (.., count)| sum(all, count));
         // Pseudonyms of both tables are of one key.
@@ -162,6 +170,7 @@ impl Report {
             damage,
             config: config.to_owned(),
             shadow,
+            rules,
             packets: all.packets,
             bytes: all.bytes,
             first: times.span.map(|(first, _)| rfc3339(first)),

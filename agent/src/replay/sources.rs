@@ -7,8 +7,11 @@ use weir_ebpf::Case;
 
 use super::Fate;
 
-/// Sources that are kept at once: 20 MB of them.
-const SOURCES_MAX: usize = 1 << 18;
+/// Sources that are kept at once, 30 MB of them: as many as a hash table has room for before it doubles.
+const SOURCES_MAX: usize = (1 << 18) / 8 * 7;
+/// Packets that are counted together. Among so many sources each is somewhere else in memory, and it is
+/// not waited for one after the other where nothing else is done in between.
+const TOGETHER: usize = 1 << 12;
 
 /// Who sent how much. Where there are more sources than are kept, the half that sent least is let go
 /// of, so that whoever sends much is found, however late it begins.
@@ -17,6 +20,17 @@ pub(super) struct Sources {
     table: FxHashMap<Address, Source>,
     /// Packets of sources that were let go of.
     left_out: u64,
+    /// Packets that are not counted yet.
+    waiting: Vec<Sent>,
+}
+
+/// What is counted of a packet.
+#[derive(Clone, Copy, Debug)]
+struct Sent {
+    source: Address,
+    bytes: u32,
+    fate: Fate,
+    reason: Reason,
 }
 
 /// What a source sent.
@@ -44,24 +58,35 @@ impl Source {
         Reason::ALL.into_iter().filter(|reason| self.reasons >> *reason as u32 & 1 != 0)
     }
 
-    fn add(&mut self, case: &Case, fate: Fate) {
-        self.packets[fate as usize] += 1;
-        self.bytes += u64::from(case.packet.length);
-        if case.reason != Reason::Clean {
-            self.reasons |= 1 << case.reason as u32;
+    fn add(&mut self, sent: &Sent) {
+        self.packets[sent.fate as usize] += 1;
+        self.bytes += u64::from(sent.bytes);
+        if sent.reason != Reason::Clean {
+            self.reasons |= 1 << sent.reason as u32;
         }
     }
 }
 
 impl Sources {
+    /// Takes note of a packet, which is counted with others later.
     pub(super) fn count(&mut self, case: &Case, fate: Fate) {
-        if let Some(source) = self.table.get_mut(&case.packet.source) {
-            return source.add(case, fate);
+        let Case { packet, reason, .. } = case;
+        self.waiting.push(Sent { source: packet.source, bytes: packet.length, fate, reason: *reason });
+        if self.waiting.len() >= TOGETHER {
+            self.settle();
         }
-        if self.table.len() >= SOURCES_MAX {
-            self.prune();
+    }
+
+    /// Counts what waits. To be called before anything is asked.
+    pub(super) fn settle(&mut self) {
+        let mut waiting = std::mem::take(&mut self.waiting);
+        for sent in waiting.drain(..) {
+            if self.table.len() >= SOURCES_MAX {
+                self.prune();
+            }
+            self.table.entry(sent.source).or_default().add(&sent);
         }
-        self.table.entry(case.packet.source).or_default().add(case, fate);
+        self.waiting = waiting;
     }
 
     fn prune(&mut self) {
@@ -150,6 +175,7 @@ mod tests {
                 sources.count(&case(u32::MAX), Fate::Drop);
             }
         }
+        sources.settle();
         assert!(sources.len() <= SOURCES_MAX && sources.left_out() > 0);
         let top = sources.top(3);
         assert_eq!((top.len(), top[0].0), (3, Address::V4(u32::MAX)));

@@ -77,11 +77,12 @@ fn replay(
         capture: Path::new("test.pcap"),
         damage,
         config,
+        rules: None,
         shadow: false,
         against: against.map(|_| (Path::new("other.yaml"), false)),
         elapsed: Duration::from_millis(1),
     };
-    Report::new(&replay, &capture, summary)
+    Report::new(&mut replay, &capture, summary)
 }
 
 fn verdicts(report: &Report) -> Vec<(&'static str, &'static str, u64)> {

@@ -45,14 +45,15 @@ pub fn text(report: &Report, sections: Sections) -> String {
 }
 
 fn head(report: &Report) -> String {
-    let Report { capture, format, compression, packets, bytes, config, shadow, .. } = report;
+    let Report { capture, format, compression, packets, bytes, config, shadow, rules, .. } = report;
     let compression = compression.map_or_else(String::new, |compression| format!(", {compression}"));
     let mut text = format!("{} ({format}{compression}): {packets} packets, {bytes} bytes", capture.display());
     if let Some((first, last)) = report.first.as_ref().zip(report.last.as_ref()) {
         _ = write!(text, "\nfrom {first} to {last}, {:.3} s", report.seconds);
     }
     let mode = if *shadow { ", in shadow mode: what it would drop passes" } else { "" };
-    _ = writeln!(text, "\nunder {}{mode}", config.display());
+    let rules = rules.map(|rules| format!(" with {rules} bans and rules")).unwrap_or_default();
+    _ = writeln!(text, "\nunder {}{rules}{mode}", config.display());
     text
 }
 

@@ -66,6 +66,20 @@ pub(super) fn load(state: &Path) -> Loaded {
     }
 }
 
+/// Returns the rules of a file that somebody names: one of these, or what `weir bans -o json` has printed.
+pub(super) fn listed(path: &Path) -> io::Result<Vec<Rule>> {
+    #[derive(Deserialize)]
+    struct Listed {
+        rules: Vec<Rule>,
+    }
+    let size = fs::metadata(path)?.len();
+    if size > BYTES_MAX {
+        return Err(io::Error::other(format!("{size} bytes, more than {BYTES_MAX}")));
+    }
+    let listed: Listed = serde_json::from_slice(&fs::read(path)?)?;
+    Ok(listed.rules)
+}
+
 pub(super) fn read(path: &Path) -> io::Result<Option<Saved>> {
     let size = match fs::metadata(path) {
         Ok(metadata) => metadata.len(),

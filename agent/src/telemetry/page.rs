@@ -45,12 +45,15 @@ use url::form_urlencoded;
 use super::metrics::Metrics;
 use crate::{
     api::{
-        Problem,
+        Problem, risk,
         socket::{Bounds, converse},
     },
     config::Port,
     datapath::Pins,
+    escalate::Ladder,
+    events::{Events, Filter, KEPT, View},
     explain::{self, AgentSays},
+    naming::Naming,
     notify::Notifier,
     proxy::listener::Listener,
     rules::Bulletin,
@@ -85,6 +88,22 @@ pub struct Facts {
     pub bulletin: Bulletin,
     /// What is wrong.
     pub notifier: Notifier,
+    /// What sources have done.
+    pub ladder: Ladder,
+    /// Sampled packets.
+    pub events: Events,
+    /// What sources are called.
+    pub naming: Arc<Naming>,
+}
+
+impl Facts {
+    /// Returns what `weir explain` asks of a running agent.
+    fn known_of(&self, address: IpAddr) -> AgentSays {
+        let filter = Filter { source: Some(address.into()), ..Filter::default() };
+        let (names, batch) = (self.metrics.names(), self.events.latest(KEPT, &filter));
+        let events: Vec<View> = batch.events.iter().map(|seen| names.view(seen, &self.naming)).collect();
+        AgentSays::of(risk::View::of(&self.ladder, address), &events)
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -205,8 +224,9 @@ async fn explanation(State(desk): State<Desk>, RawQuery(query): RawQuery) -> Res
         fields.find(|(name, _)| name == wanted).map(|(_, value)| value.trim().to_owned())
     };
     let text = field("address").unwrap_or_default();
-    let address: IpAddr = text
-        .parse()
+    let address = text
+        .parse::<IpAddr>()
+        .map(|address| address.to_canonical())
         .map_err(|_| Problem::bad("address", text, "is no address").mend("write it like 192.0.2.7"))?;
     let port: Option<Port> = match field("port") {
         Some(text) => Some(text.parse().map_err(|error: String| Problem::bad("port", text, error))?),
@@ -214,7 +234,7 @@ async fn explanation(State(desk): State<Desk>, RawQuery(query): RawQuery) -> Res
     };
     let _place = desk.place.acquire().await;
     let explained = run(move || {
-        let agent = AgentSays::default();
+        let agent = desk.facts.known_of(address);
         explain::explain(&desk.facts.pins, &desk.facts.state, address, port, agent)
     });
     let explained = explained.await?;

@@ -1,11 +1,8 @@
-use std::{
-    collections::{BTreeMap, HashMap},
-    net::IpAddr,
-};
+use std::collections::{BTreeMap, HashMap};
 
 use serde::Serialize;
 
-use crate::events::View;
+use crate::{events::View, naming};
 
 /// Sources of which something is kept.
 const SOURCES_MAX: usize = 10_000;
@@ -25,7 +22,7 @@ pub(super) const NEAR: (&str, &str) = ("pass", "near");
 /// Sources of sampled events, and how much they stand for.
 #[derive(Debug, Default)]
 pub struct Sources {
-    known: HashMap<IpAddr, Source>,
+    known: HashMap<naming::Source, Source>,
     /// Events since the last reading, by kind.
     window: BTreeMap<Kind, u64>,
     /// Events that were missed since the last reading, for being read too slowly.
@@ -47,8 +44,8 @@ struct Source {
 /// A source, as it is shown.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct SourceRow {
-    /// The address.
-    pub source: IpAddr,
+    /// The address, or its pseudonym.
+    pub source: naming::Source,
     /// Packets a second against which a rule spoke: an estimate from the sample.
     pub packets_per_second: f64,
     /// Likewise, since it was watched.
@@ -79,7 +76,7 @@ impl Sources {
         if self.known.len() >= SOURCES_MAX && !self.known.contains_key(&view.source) {
             return;
         }
-        let source = self.known.entry(view.source).or_default();
+        let source = self.known.entry(view.source.clone()).or_default();
         match source.window.iter_mut().find(|(known, _)| *known == kind) {
             Some((_, count)) => *count += 1,
             None => source.window.push((kind.clone(), 1)),
@@ -124,11 +121,11 @@ impl Sources {
         }
         self.window.clear();
         if self.known.len() >= SOURCES_MAX {
-            let mut all: Vec<(f64, u64, IpAddr)> =
-                self.known.iter().map(|(address, source)| (source.rate, source.last, *address)).collect();
+            let mut all: Vec<(f64, u64, naming::Source)> =
+                self.known.iter().map(|(name, source)| (source.rate, source.last, name.clone())).collect();
             all.sort_unstable_by(|one, other| other.0.total_cmp(&one.0).then(other.1.cmp(&one.1)));
-            for (_, _, address) in all.drain(SOURCES_KEPT..) {
-                self.known.remove(&address);
+            for (_, _, name) in all.drain(SOURCES_KEPT..) {
+                self.known.remove(&name);
             }
         }
         std::mem::take(&mut self.lost)
@@ -137,8 +134,8 @@ impl Sources {
     /// Returns all sources, the fastest first.
     #[must_use]
     pub fn rows(&self) -> Vec<SourceRow> {
-        let row = |(address, source): (&IpAddr, &Source)| SourceRow {
-            source: *address,
+        let row = |(name, source): (&naming::Source, &Source)| SourceRow {
+            source: name.clone(),
             packets_per_second: source.rate,
             packets: source.packets,
             events: source.events,
@@ -165,7 +162,8 @@ pub(crate) mod tests {
             number: 1,
             at_milliseconds: 1_700_000_000_000,
             interface: "eth0".to_owned(),
-            source: source.parse().unwrap(),
+            source: naming::Source::Address(source.parse().unwrap()),
+            source_prefix: None,
             source_port: 4000,
             destination_port: 443,
             protocol: "udp".to_owned(),

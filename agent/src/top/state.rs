@@ -242,11 +242,11 @@ impl State {
             KeyCode::End | KeyCode::Char('G') => self.step(|_, last| last),
             KeyCode::Char('b') => match self.source() {
                 Some(source) => self.front = Front::Ban { source, lasts: BAN.to_owned(), error: None },
-                None => self.notice("select a source to ban (Tab)"),
+                None => self.notice(self.no_source()),
             },
             KeyCode::Char('e') | KeyCode::Enter => match self.source() {
                 Some(source) => return Some(Action::Explain(source)),
-                None => self.notice("select a source to explain (Tab)"),
+                None => self.notice(self.no_source()),
             },
             _ => {}
         }
@@ -299,6 +299,15 @@ impl State {
         let Some(at) = self.selected(self.section, &rows) else { return };
         let row = rows.get(to(at, rows.len() - 1));
         self.views[self.section as usize].selected = row.map(|row| row.key.clone());
+    }
+
+    /// Says why there is no address to do something about.
+    fn no_source(&self) -> &'static str {
+        if self.section == Section::Sources && !self.rows(self.section).is_empty() {
+            "this is a pseudonym: whoever knows the address can ban or explain it (`audit.addresses`)"
+        } else {
+            "select a source to ban or explain (Tab)"
+        }
     }
 
     /// Returns the selected source, if it is sources that are looked at.

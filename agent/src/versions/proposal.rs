@@ -1,7 +1,10 @@
 use std::path::{Path, PathBuf};
 
-use super::{Digest, file};
-use crate::config::{Config, ConfigError};
+use super::file;
+use crate::{
+    config::{Config, ConfigError},
+    digest::Digest,
+};
 
 /// A configuration that somebody wants in force: valid, but perhaps not permitted.
 #[derive(Clone, Debug)]

@@ -55,15 +55,6 @@ fn a_text_that_was_changed_is_told_from_its_version() {
 }
 
 #[test]
-fn a_digest_is_that_of_sha256sum() {
-    let digest = Digest::of("test");
-    let text = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08";
-    assert_eq!((digest.to_string().as_str(), digest.short().as_str()), (text, &text[..12]));
-    assert_eq!(Digest::try_from(text.to_owned()), Ok(digest));
-    assert!(Digest::try_from("9f".to_owned()).is_err());
-}
-
-#[test]
 fn a_file_is_replaced_with_its_mode_through_a_link_and_left_alone_without_a_commit() {
     let directory = tempfile::tempdir().unwrap();
     let (path, link) = (directory.path().join("weir.yaml"), directory.path().join("link.yaml"));

@@ -1,6 +1,6 @@
 use weir_tests::namespace::Pair;
 
-use crate::{BANNED, LISTED, has, json, send, started, weir};
+use crate::{BANNED, LISTED, has, json, send, started, text, weir};
 
 #[test]
 fn a_ban_is_told_with_its_author_its_end_and_its_way_out() {
@@ -57,7 +57,8 @@ fn a_list_is_told_with_its_entry_its_age_and_its_end() {
             "Z; confirmed ",
             "7 dropped",
             "it is in feed bad: add it to `allow`, or set the feed to `enforce: shadow`",
-            "feed bad lapses in 6d 23h unless it is confirmed",
+            "feed bad lapses in ",
+            " unless it is confirmed",
             "`weir allow 198.51.100.7` lets it pass, whatever lists say",
         ],
     );
@@ -73,6 +74,44 @@ fn a_list_is_told_with_its_entry_its_age_and_its_end() {
     let own = weir(&agent, &["explain", "172.16.5.9"]);
     has(&own, &["passes (allow)", "protected: allow", "no list and no ban cuts it off"]);
     has(&weir(&agent, &["explain", &Pair::SERVER.v4.to_string()]), &["protected: own address"]);
+}
+
+#[test]
+fn of_a_prefix_it_is_told_what_its_addresses_get() {
+    let pair = Pair::new().unwrap();
+    let agent = started(&pair, "");
+    weir(&agent, &["ban", "203.0.113.0/29", "--note", "a scraper"]);
+    weir(&agent, &["allow", "203.0.113.1", "--note", "ours"]);
+    weir(&agent, &["ban", "203.0.113.9", "--proxy-only"]);
+    let it = json(&agent, &["explain", "203.0.113.0/24"]);
+    let shares: Vec<_> = it["verdicts"].as_array().unwrap().iter().collect();
+    let share = |verdict: &str, reason: &str| {
+        let found = shares.iter().find(|share| share["verdict"] == verdict && share["reason"] == reason);
+        found.map_or(0, |share| share["addresses"].as_u64().unwrap())
+    };
+    assert_eq!((share("pass", "clean"), share("drop", "ban"), share("pass", "allow")), (248, 7, 1), "{it}");
+    assert_eq!(it["rules"].as_array().unwrap().len(), 3, "{it}");
+    let told = weir(&agent, &["explain", "203.0.113.0/24"]);
+    has(
+        &told,
+        &[
+            "248 addresses: pass (clean); the first is 203.0.113.8",
+            "7 addresses: dropped (ban); the first is 203.0.113.0",
+            "ban of 203.0.113.0/29 ",
+            "at proxies: ban of 203.0.113.9/32 ",
+            "`weir explain ADDRESS`",
+        ],
+    );
+    let listed = json(&agent, &["explain", "198.51.0.0/16"]);
+    assert_eq!((&listed["feeds"][0]["feed"], &listed["feeds"][0]["inside"]), (&"bad".into(), &1.into()));
+    let listed_by = listed["verdicts"].as_array().unwrap().iter().find(|share| share["verdict"] == "drop");
+    assert_eq!(listed_by.unwrap()["addresses"], 1, "{listed}");
+    // Wider, nobody is asked for each address, and lists and rules are told all the same.
+    let wide = weir(&agent, &["explain", "198.0.0.0/8"]);
+    has(&wide, &["too many addresses", "feed bad: 1 of its entries inside"]);
+    let wrong = agent.weir(&["explain", "203.0.113.7/24"]).unwrap();
+    assert_eq!(wrong.status.code(), Some(64));
+    has(&text(&wrong), &["write 203.0.113.0/24"]);
 }
 
 #[test]

@@ -9,6 +9,8 @@ mod limits;
 mod events;
 /// `weir top`.
 mod top;
+/// Names instead of addresses.
+mod pseudonyms;
 /// `weir schema`, `completions`, `man`, and how commands end.
 mod pages;
 /// A terminal.
@@ -30,7 +32,14 @@ const CLEAN: Ipv4Addr = Ipv4Addr::new(192, 0, 2, 77);
 
 /// Returns an agent that runs, with a list, and a limit of one a second and bursts of 20.
 fn started(pair: &Pair, more: &str) -> Agent {
-    let mut agent = Agent::new(binary().unwrap(), &pair.server).unwrap();
+    let mut agent = prepared(pair, more);
+    agent.start().unwrap();
+    agent
+}
+
+/// Returns the same before it is started.
+fn prepared(pair: &Pair, more: &str) -> Agent {
+    let agent = Agent::new(binary().unwrap(), &pair.server).unwrap();
     agent.write("bad.netset", format!("{LISTED}\n")).unwrap();
     let directory = agent.directory().display();
     agent
@@ -47,7 +56,6 @@ tables: {{limiter: 8MiB}}
 {more}"
         ))
         .unwrap();
-    agent.start().unwrap();
     agent
 }
 

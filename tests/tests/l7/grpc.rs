@@ -1,7 +1,6 @@
 use std::{
     io::{ErrorKind, Read as _, Write as _},
     net::{SocketAddr, TcpStream},
-    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
@@ -22,13 +21,7 @@ use envoy_types::pb::envoy::{
         },
     },
 };
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use tokio::{
-    net::TcpSocket,
-    runtime::{Builder, Runtime},
-    sync::{Mutex, mpsc},
-    time::sleep,
-};
+use tokio::sync::mpsc;
 use tonic::{
     Status,
     codegen::tokio_stream::wrappers::ReceiverStream,
@@ -40,9 +33,9 @@ use weir_tests::{
     patience,
 };
 
+use crate::stand::{Inside, may_have_files};
+
 const ADDRESS: &str = "127.0.0.1:9654";
-/// Many more than are served at a time.
-const CROWD: usize = 10_000;
 /// Questions a second, and for how long.
 const RATE: u32 = 10_000;
 const SECONDS: u32 = 3;
@@ -59,23 +52,6 @@ fn started(pair: &Pair) -> Agent {
     agent.configure(&config).unwrap();
     agent.start().unwrap();
     agent
-}
-
-/// A runtime whose threads, and so its sockets, are in a namespace.
-struct Inside<'n> {
-    namespace: &'n Namespace,
-    runtime: Runtime,
-}
-
-impl<'n> Inside<'n> {
-    fn new(namespace: &'n Namespace) -> Self {
-        let build = || Ok(Builder::new_multi_thread().worker_threads(2).enable_all().build()?);
-        Self { namespace, runtime: namespace.run(build).unwrap() }
-    }
-
-    fn run<T: Send>(&self, work: impl Future<Output = T> + Send) -> T {
-        self.namespace.run(|| Ok(self.runtime.block_on(work))).unwrap()
-    }
 }
 
 async fn channel() -> Channel {
@@ -180,28 +156,14 @@ fn connect(namespace: &Namespace) -> TcpStream {
 #[test]
 fn silence_does_not_keep_others_out() {
     let pair = Pair::new().unwrap();
-    let (_, most) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
-    let may_have = |files| setrlimit(Resource::RLIMIT_NOFILE, files, most).unwrap();
     // As the agent is started everywhere: it has to see to more itself.
-    may_have(1024);
+    may_have_files(Some(1024));
     let agent = started(&pair);
-    may_have(most);
+    may_have_files(None);
     let inside = Inside::new(&pair.server);
     let before = inside.run(channel());
-    let held = Arc::new(Mutex::new(Vec::new()));
-    for _ in 0..CROWD {
-        let held = Arc::clone(&held);
-        inside.runtime.spawn(async move {
-            let socket = TcpSocket::new_v4().unwrap();
-            if let Ok(stream) = socket.connect(ADDRESS.parse().unwrap()).await {
-                held.lock().await.push(stream);
-            }
-        });
-    }
+    let held = inside.crowd(ADDRESS);
     inside.run(async {
-        while held.lock().await.len() < 1100 {
-            sleep(Duration::from_millis(10)).await;
-        }
         assert!(passes(&check(&before, "192.0.2.1", "/").await.unwrap()));
     });
     assert!(agent.weir(&["ban", "192.0.2.66"]).unwrap().status.success());

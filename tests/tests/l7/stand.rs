@@ -2,14 +2,32 @@ use std::{
     io::{Read as _, Write as _},
     net::{SocketAddr, TcpStream},
     path::PathBuf,
+    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
 
-use weir_tests::{agent::Agent, control::Control, namespace::Pair, patience};
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use tokio::{
+    net::TcpStream as TokioStream,
+    runtime::{Builder, Runtime},
+    sync::Mutex,
+    time::sleep,
+};
+use weir_tests::{
+    agent::Agent,
+    control::Control,
+    namespace::{Namespace, Pair},
+    patience,
+};
 
 /// How long news may take.
 const PATIENCE_SECONDS: u64 = 30;
+
+/// Connections that a socket for proxies serves at a time.
+const SERVED: usize = 1024;
+/// Many more.
+const CROWD: usize = 10_000;
 
 /// An agent with a section `l7`, in which `DIR` stands for its directory.
 pub(crate) struct Stand {
@@ -116,6 +134,50 @@ impl Stand {
     pub(crate) fn metric(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
         self.agent.metrics().unwrap().sum(name, labels)
     }
+}
+
+/// A runtime whose threads, and so its sockets, are in a namespace.
+pub(crate) struct Inside<'n> {
+    namespace: &'n Namespace,
+    pub(crate) runtime: Runtime,
+}
+
+impl<'n> Inside<'n> {
+    pub(crate) fn new(namespace: &'n Namespace) -> Self {
+        let build = || Ok(Builder::new_multi_thread().worker_threads(2).enable_all().build()?);
+        Self { namespace, runtime: namespace.run(build).unwrap() }
+    }
+
+    pub(crate) fn run<T: Send>(&self, work: impl Future<Output = T> + Send) -> T {
+        self.namespace.run(|| Ok(self.runtime.block_on(work))).unwrap()
+    }
+
+    /// Has thousands connect who say nothing. Returns when more have than are served at a time; the rest
+    /// goes on, and those that are in are held.
+    pub(crate) fn crowd(&self, address: &str) -> Arc<Mutex<Vec<TokioStream>>> {
+        let address: SocketAddr = address.parse().unwrap();
+        let held = Arc::new(Mutex::new(Vec::new()));
+        for _ in 0..CROWD {
+            let held = Arc::clone(&held);
+            self.runtime.spawn(async move {
+                if let Ok(stream) = TokioStream::connect(address).await {
+                    held.lock().await.push(stream);
+                }
+            });
+        }
+        self.run(async {
+            while held.lock().await.len() < SERVED + 76 {
+                sleep(Duration::from_millis(10)).await;
+            }
+        });
+        held
+    }
+}
+
+/// Sets how many files may be open here, and in what is started from now on; nothing: as many as may be.
+pub(crate) fn may_have_files(files: Option<u64>) {
+    let (_, most) = getrlimit(Resource::RLIMIT_NOFILE).unwrap();
+    setrlimit(Resource::RLIMIT_NOFILE, files.unwrap_or(most), most).unwrap();
 }
 
 /// Waits until something is so.

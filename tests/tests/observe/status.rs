@@ -82,6 +82,10 @@ fn the_page_is_told_all_that_it_shows() {
         let answer = stand.page("GET", &format!("/explain.json?address={address}&port=443%2Ftcp"), "");
         assert_eq!((answer.status, &answer.json()["verdict"]), (200, &verdict.into()), "{answer:?}");
     }
+    // As `weir explain` has it: also what the agent alone knows.
+    let known = &stand.page("GET", &format!("/explain.json?address={LISTED}"), "").json()["agent"];
+    assert!(known["risk"]["ban_at"].as_f64().unwrap() > 0.0, "{known}");
+    assert!(known["recent"]["events"].as_u64().unwrap() > 0, "{known}");
     for (question, field) in
         [("", "address"), ("?address=nobody", "address"), ("?address=192.0.2.1&port=x", "port")]
     {

@@ -1,11 +1,13 @@
+use std::sync::Arc;
+
 use tempfile::TempDir;
 
 use super::*;
-use crate::audit::{names::Names, verify};
+use crate::{audit::verify, naming::Naming};
 
 fn book(state: &TempDir, size: u64, files: u32) -> Book {
     let settings = config::Audit { size, files, ..config::Audit::default() };
-    Book::new(settings, state.path(), Context::new(Names::Plain))
+    Book::new(settings, state.path(), Context::new(Arc::new(Naming::Plain)))
 }
 
 fn entry() -> Entry {
@@ -133,7 +135,7 @@ fn another_path_goes_on_with_the_chain() {
     let last = append(&mut book(&state, 1 << 20, 4), 3);
     let elsewhere = state.path().join("elsewhere/log.jsonl");
     let settings = config::Audit { path: Some(elsewhere.clone()), ..config::Audit::default() };
-    let mut other = Book::new(settings, state.path(), Context::new(Names::Plain));
+    let mut other = Book::new(settings, state.path(), Context::new(Arc::new(Naming::Plain)));
     assert_eq!(append(&mut other, 1), last + 2);
     assert_eq!(files::current(state.path()), elsewhere);
     assert!(report(&state).broken.is_none());

@@ -3,11 +3,9 @@ use serde_json::{Value, json};
 
 use super::{Class, Event, Severity, milliseconds};
 use crate::{
-    audit::{
-        entry::{Decision, Done},
-        names::{Name, Names},
-    },
+    audit::entry::{Decision, Done},
     decision::Verdict,
+    naming::{Name, Naming},
     record::time,
     rules::{Action, Rule},
 };
@@ -32,7 +30,7 @@ const LOGGED: (u8, &str) = (17, "Logged");
 const CHALLENGE: (u8, &str) = (23, "Challenge");
 
 /// A rule that is in force, or no longer.
-pub(super) fn rule(done: Done, rule: &Rule, names: &Names) -> Event {
+pub(super) fn rule(done: Done, rule: &Rule, names: &Naming) -> Event {
     let control = match (done, rule.action) {
         (Done::Lifted | Done::Ended, _) | (Done::Set, Action::Allow) => {
             Control { action: ALLOWED, disposition: ALLOWED, activity: TRAFFIC }
@@ -77,7 +75,7 @@ pub(super) fn refused(
     rules: usize,
     first: Option<IpNet>,
     (status, why): (u16, &str),
-    names: &Names,
+    names: &Naming,
 ) -> Event {
     let control = Control { action: ALLOWED, disposition: ALLOWED, activity: TRAFFIC };
     let mut event = under(control, "rule.refused");
@@ -98,7 +96,7 @@ pub(super) fn refused(
 }
 
 /// A source whose requests are refused.
-pub(super) fn decision(decision: &Decision, names: &Names) -> Event {
+pub(super) fn decision(decision: &Decision, names: &Naming) -> Event {
     let Decision { client, verdict, why, surface } = decision;
     let control = match verdict {
         Verdict::Allow => Control { action: ALLOWED, disposition: ALLOWED, activity: TRAFFIC },
@@ -148,7 +146,7 @@ fn source(event: &mut Event, name: &Name) {
     }
 }
 
-fn firewall_rule(rule: &Rule, name: &Name, names: &Names) -> Value {
+fn firewall_rule(rule: &Rule, name: &Name, names: &Naming) -> Value {
     let mut value = json!({"name": spell(name), "type": rule.action});
     // A note may name anybody.
     if let (false, false, Value::Object(fields)) = (rule.note.is_empty(), names.hides(), &mut value) {

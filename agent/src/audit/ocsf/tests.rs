@@ -27,9 +27,12 @@ fn everything() -> Vec<What> {
     vec![
         What::Started,
         What::Stopped,
+        What::Unloaded { detached: vec!["eth0".to_owned()] },
         What::Policy(Policy {
             file: "/etc/weir/weir.yaml".into(),
             digest: Some("00".to_owned()),
+            version: Some(3),
+            returns_to: Some(1),
             publication: 7,
             enforce: Enforce::Enforce,
             entries: [1, 2],
@@ -68,7 +71,7 @@ fn everything() -> Vec<What> {
 
 #[test]
 fn every_line_has_what_the_schema_requires() {
-    let context = Context::new(Names::Plain);
+    let context = Context::new(Arc::new(Naming::Plain));
     let mut codes = BTreeSet::new();
     for what in everything() {
         let count = what.lines();
@@ -107,8 +110,8 @@ fn every_line_has_what_the_schema_requires() {
 #[test]
 fn pseudonymous_lines_tell_no_address_and_no_words() {
     let state = tempfile::tempdir().unwrap();
-    let names = Names::new(Addresses::Pseudonymous { prefixes: false }, state.path()).unwrap();
-    let context = Context::new(names);
+    let names = Naming::new(Addresses::Pseudonymous { prefixes: false }, state.path()).unwrap();
+    let context = Context::new(Arc::new(names));
     for what in everything() {
         for line in lines(&context, Actor::Agent, what) {
             let text = line.to_string();
@@ -119,7 +122,7 @@ fn pseudonymous_lines_tell_no_address_and_no_words() {
 
 #[test]
 fn a_ban_is_a_refusal_with_its_author_and_its_end() {
-    let context = Context::new(Names::Plain);
+    let context = Context::new(Arc::new(Naming::Plain));
     let rule = crate::rules::Rule {
         until: Some(2_000_000_000),
         note: "scraper".to_owned(),

@@ -192,7 +192,9 @@ impl Follower {
                     return Err(problem.into());
                 }
                 Err(problem) => {
-                    tracing::debug!(prefix = %one.prefix, %problem, "a ban of the fleet was refused");
+                    let naming = &self.member.naming;
+                    let (prefix, problem) = (naming.spell(one.prefix), naming.words(&problem));
+                    tracing::debug!(prefix, problem, "a ban of the fleet was refused");
                     self.member.counts.heard("refused");
                 }
             }

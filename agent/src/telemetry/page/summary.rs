@@ -13,7 +13,7 @@ use super::{
 use crate::{
     datapath::DatapathError,
     record::seconds,
-    rules::Rule,
+    rules::{Action, Rule},
     status::{self, Status},
     telemetry::metrics::{Buckets, Reading, View},
 };
@@ -96,8 +96,16 @@ struct Rules {
 
 #[derive(Debug, Serialize)]
 struct RuleShown {
-    #[serde(flatten)]
-    rule: Rule,
+    /// Whose packets: the prefix, or its pseudonym.
+    prefix: String,
+    action: Action,
+    shadow: bool,
+    since: u64,
+    until: Option<u64>,
+    by: String,
+    /// Why; nothing where addresses are pseudonymous, since it may name some.
+    note: String,
+    proxy_only: bool,
     seconds_left: Option<u64>,
 }
 
@@ -147,8 +155,15 @@ impl Facts {
         let now = SystemTime::now();
         let (_, rules) = self.bulletin.all();
         let shown = |rule: &Rule| RuleShown {
+            prefix: self.naming.spell(rule.prefix),
+            action: rule.action,
+            shadow: rule.shadow,
+            since: rule.since,
+            until: rule.until,
+            by: rule.by.to_string(),
+            note: if self.naming.hides() { String::new() } else { rule.note.clone() },
+            proxy_only: rule.proxy_only,
             seconds_left: rule.left(now).map(|left| left.as_secs()),
-            rule: rule.clone(),
         };
         Rules { all: rules.len(), shown: rules.iter().take(RULES).map(shown).collect() }
     }

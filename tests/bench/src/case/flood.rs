@@ -1,4 +1,4 @@
-//! The agent while its host is flooded: `flood.*`.
+//! The agent while its host is flooded, and before: `flood.*`.
 
 use std::{
     fs,
@@ -32,6 +32,8 @@ const LEGITIMATE_PER_SECOND: u32 = 500;
 pub(super) const FRAMES: u32 = 20_000;
 /// Between one metrics page and the next.
 const PAUSE: Duration = Duration::from_millis(200);
+/// Until what comes after a start is done: the last good list is on disk, and tables are sealed.
+const SETTLED: Duration = Duration::from_secs(5);
 /// Ticks of the CPU times in /proc, each second (USER_HZ).
 pub(super) const TICKS: f64 = 100.0;
 
@@ -60,6 +62,7 @@ pub(super) fn run(settings: &Settings) -> Result<Vec<Finding>> {
         Agent::METRICS
     ))?;
     agent.start()?;
+    let idle = idle(agent.id()?, Duration::from_secs(if settings.quick { 5 } else { 30 }))?;
     stand.order(Orders { choice: Choice::Listed as u64, list, ..Orders::default() })?;
     let seen = flood(&stand, &mut agent, duration)?;
     let prefixes = list.len();
@@ -73,10 +76,21 @@ pub(super) fn run(settings: &Settings) -> Result<Vec<Finding>> {
             .aiming("P9", None, Bound::AtMost(150.0))
             .noting(format!("resident, with {prefixes} prefixes")),
         Finding::value("flood.agent.cpu", "% of a CPU", seen.cpu),
+        Finding::value("flood.agent.idle", "% of a CPU", idle)
+            .aiming("P9", None, Bound::AtMost(0.5))
+            .noting(format!("before the flood, with {prefixes} prefixes")),
         Finding::value("flood.agent.page", "ms", millis)
             .aiming("P9", None, Bound::AtMost(10.0))
             .noting("/metrics, the median of those asked for meanwhile"),
     ])
+}
+
+/// Returns what an agent that has nothing to do takes of a CPU, in percent.
+fn idle(process: u32, duration: Duration) -> Result<f64> {
+    thread::sleep(SETTLED);
+    let before = processor_time(process)?;
+    thread::sleep(duration);
+    Ok((processor_time(process)? - before) / TICKS / duration.as_secs_f64() * 100.0)
 }
 
 fn flood(stand: &Stand, agent: &mut Agent, duration: Duration) -> Result<Seen> {
