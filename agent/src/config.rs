@@ -18,6 +18,9 @@ pub mod l7;
 mod raw;
 /// What a file may say, for editors.
 mod schema;
+/// docs/configuration.md.
+#[cfg(test)]
+mod reference;
 /// Values, and where they stand.
 mod spanned;
 mod unit;
@@ -91,7 +94,8 @@ pub struct Config {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Enforce {
-    /// It counts and lets pass. The default, so that a first installation harms nobody.
+    /// It counts and lets pass.
+    // So that a first installation harms nobody.
     #[default]
     Shadow,
     /// It drops.

@@ -31,18 +31,24 @@ pub struct ControlTls {
 #[serde(deny_unknown_fields)]
 pub(super) struct Raw {
     /// Address and port.
+    #[schemars(extend("x-type" = "address"))]
     address: Text,
     /// The certificate of this host, with those between it and the authority: a PEM file.
+    #[schemars(extend("x-type" = "path"))]
     certificate: Text,
     /// Its key: a PEM file.
+    #[schemars(extend("x-type" = "path"))]
     key: Text,
     /// Authorities that certify who may ask: a PEM file.
+    #[schemars(extend("x-type" = "path"))]
     client_ca: Text,
     /// Names of certificates that may read.
     #[serde(default)]
+    #[schemars(extend("x-type" = "text"))]
     readers: Vec<Text>,
     /// Names of certificates that may read and change.
     #[serde(default)]
+    #[schemars(extend("x-type" = "text"))]
     writers: Vec<Text>,
 }
 

@@ -26,9 +26,11 @@ pub(super) struct Config {
     pub(super) services: Vec<Service>,
     /// Sources that always pass, whatever lists and limits say: addresses and prefixes.
     #[serde(default)]
+    #[schemars(extend("x-type" = "prefix"))]
     pub(super) allow: Vec<Text>,
     /// Trusted integrations: no list drops them, and limits hold them to their partner pace.
     #[serde(default)]
+    #[schemars(extend("x-type" = "prefix"))]
     pub(super) partners: Vec<Text>,
     /// From where, and on which ports, this host is managed: no list, ban or limit cuts these off.
     #[serde(default)]
@@ -36,6 +38,7 @@ pub(super) struct Config {
     /// Load balancers in front that send packets on in tunnels (IP in IP, GUE, VXLAN): the packet inside is
     /// judged.
     #[serde(default)]
+    #[schemars(extend("x-type" = "prefix"))]
     pub(super) balancers: Vec<Text>,
     /// Lists of sources.
     #[serde(default)]
@@ -48,6 +51,7 @@ pub(super) struct Config {
     pub(super) limits: Vec<Limit>,
     /// Frames that no honest sender makes: `drop`, or `shadow` (count, and pass).
     #[serde(default)]
+    #[schemars(extend("default" = "drop"))]
     pub(super) malformed: Malformed,
     /// Where the agent listens.
     #[serde(default)]
@@ -58,9 +62,10 @@ pub(super) struct Config {
     /// Sampled packets.
     #[serde(default)]
     pub(super) events: Events,
-    /// Decisions about requests, for proxies on this host.
+    /// The record of what was changed, when and by whom.
     #[serde(default)]
     pub(super) audit: audit::Raw,
+    /// Decisions about requests, for proxies on this host.
     #[serde(default)]
     pub(super) l7: l7::Raw,
 }
@@ -69,7 +74,8 @@ pub(super) struct Config {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Interface {
-    /// Its name, at most 15 bytes.
+    /// Its name, as `ip link` shows it; at most 15 bytes.
+    #[schemars(extend("x-type" = "text"))]
     pub(super) name: Text,
     /// How the program is attached.
     #[serde(default)]
@@ -80,9 +86,11 @@ pub(super) struct Interface {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Service {
-    /// Its name.
+    /// Its name, which limits refer to.
+    #[schemars(extend("x-type" = "name"))]
     pub(super) name: Text,
     /// Its ports, like `443/tcp` or `8000-8010/tcp`.
+    #[schemars(extend("x-type" = "port"))]
     pub(super) ports: Spanned<Vec<Text>>,
 }
 
@@ -92,9 +100,11 @@ pub(super) struct Service {
 pub(super) struct Management {
     /// Addresses and prefixes that always pass.
     #[serde(default)]
+    #[schemars(extend("x-type" = "prefix"))]
     pub(super) sources: Vec<Text>,
-    /// Ports that no list and no ban cuts off, like `22/tcp`.
+    /// Ports that no list and no ban cuts off, like `22/tcp`; open to everybody as far as weir is concerned.
     #[serde(default)]
+    #[schemars(extend("x-type" = "port"))]
     pub(super) ports: Vec<Text>,
 }
 
@@ -103,25 +113,32 @@ pub(super) struct Management {
 #[serde(deny_unknown_fields)]
 pub(super) struct Limit {
     /// Its name, also in metrics.
+    #[schemars(extend("x-type" = "name"))]
     pub(super) name: Text,
     /// The service that it stands on.
+    #[schemars(extend("x-type" = "name"))]
     pub(super) service: Option<Text>,
     /// `source`: each source has a budget; `service`: all together have one.
     #[serde(default)]
+    #[schemars(extend("default" = "source"))]
     pub(super) per: Per,
-    /// Packets.
+    /// Packets to the service: rate and burst.
     pub(super) packets: Option<Budget>,
-    /// Bytes of frames.
+    /// Bytes of frames, likewise.
     pub(super) bytes: Option<Budget>,
-    /// TCP segments with SYN and without ACK.
+    /// TCP segments with SYN and without ACK, likewise.
     pub(super) connections: Option<Budget>,
-    /// SYN to declared services, ICMP and fragments together; without `service`.
+    /// SYN to declared services, ICMP and fragments together: what costs a host more than its sender. Without
+    /// `service`; at most two such limits.
     pub(super) control: Option<Budget>,
     /// First bits of an IPv4 address that make one source, 8 to 32.
+    #[schemars(extend("x-type" = "number", "x-unit" = "bits", "default" = 32, "minimum" = 8, "maximum" = 32))]
     pub(super) ipv4_prefix: Option<Spanned<u8>>,
     /// First bits of an IPv6 address that make one source, 16 to 64.
+    #[schemars(extend("x-type" = "number", "x-unit" = "bits", "default" = 64, "minimum" = 16, "maximum" = 64))]
     pub(super) ipv6_prefix: Option<Spanned<u8>>,
-    /// Report packets that use more of the burst than this, like `80%`.
+    /// Packets that use more of the burst than this are reported, and pass.
+    #[schemars(extend("x-type" = "percent", "x-least" = "1%", "x-most" = "99%"))]
     pub(super) soft: Option<Text>,
     /// `shadow` counts what it would drop.
     #[serde(default = "enforced")]
@@ -132,13 +149,15 @@ pub(super) struct Limit {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Budget {
-    /// Units a second, minute or hour, like `1000/s`, `10k/s`, `10MB/s`, `90/m`.
+    /// Units a second, minute or hour.
+    #[schemars(extend("x-type" = "rate"))]
     pub(super) rate: Text,
-    /// Units at once, like `2000` or `20k`; burst / rate is at most an hour.
+    /// Units at once; burst / rate is at most an hour. 1 spaces packets strictly.
+    #[schemars(extend("x-type" = "count"))]
     pub(super) burst: Text,
-    /// The same for partners; default: the pace of everybody.
+    /// The same for `partners` and sources of lists with action `partner`; default: the pace of everybody.
     pub(super) partner: Option<Pace>,
-    /// And for sources of suspicious lists.
+    /// And for sources of lists with action `suspicious`, and of `weir throttle`; default: the pace of everybody.
     pub(super) suspicious: Option<Pace>,
 }
 
@@ -147,8 +166,10 @@ pub(super) struct Budget {
 #[serde(deny_unknown_fields)]
 pub(super) struct Pace {
     /// Units a second, minute or hour, like `10k/s`.
+    #[schemars(extend("x-type" = "rate"))]
     pub(super) rate: Text,
     /// Units at once.
+    #[schemars(extend("x-type" = "count"))]
     pub(super) burst: Text,
 }
 
@@ -177,13 +198,16 @@ pub(super) enum Malformed {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Listen {
-    /// The Unix socket of `weir ban` and its like.
+    /// The Unix socket of `weir ban` and its like, for root and the file's group.
+    #[schemars(extend("x-type" = "path", "default" = "/run/weir/weir.sock"))]
     pub(super) control: Option<Text>,
     /// The same over TCP, for who has a certificate.
     pub(super) control_tls: Option<control::Raw>,
     /// Address and port of `/metrics`, `/healthz` and `/readyz`.
+    #[schemars(extend("x-type" = "address", "default" = "127.0.0.1:9646"))]
     pub(super) metrics: Option<Text>,
-    /// Address and port of the status page, of the loopback; without it there is none.
+    /// Address and port of the status page, on the loopback; without it there is none.
+    #[schemars(extend("x-type" = "address"))]
     pub(super) status: Option<Text>,
 }
 
@@ -191,11 +215,14 @@ pub(super) struct Listen {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Tables {
-    /// IPv4 entries to make room for at the start, like `1M`.
+    /// IPv4 entries to make room for at the start; default: what lists have then, at least 1M.
+    #[schemars(extend("x-type" = "count"))]
     pub(super) ipv4: Option<Text>,
-    /// IPv6 entries, likewise.
+    /// IPv6 entries, likewise, at least 64k.
+    #[schemars(extend("x-type" = "count"))]
     pub(super) ipv6: Option<Text>,
-    /// Memory of the buckets, 8 bytes a live source: `8MiB` to `512MiB`, rounded down to a power of two.
+    /// Memory of the buckets, 8 bytes a live source; rounded down to a power of two.
+    #[schemars(extend("x-type" = "size", "default" = "128MiB", "x-least" = "8MiB", "x-most" = "512MiB"))]
     pub(super) limiter: Option<Text>,
 }
 
@@ -203,7 +230,8 @@ pub(super) struct Tables {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Events {
-    /// Events that one CPU may send to the agent in a second. While somebody watches it is 1000 at least.
+    /// Events that one CPU may send to the agent. While somebody watches it is 1000 at least.
+    #[schemars(extend("x-type" = "number", "x-unit" = "events a second and CPU", "default" = 32, "minimum" = 0, "maximum" = 100_000))]
     pub(super) per_second: Option<Spanned<u32>>,
 }
 

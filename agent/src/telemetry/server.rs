@@ -72,7 +72,10 @@ async fn ready(State(pages): State<Pages>) -> Response {
     if missing.is_empty() {
         (StatusCode::OK, "ready\n").into_response()
     } else {
-        let text = format!("not attached: {}; restart the agent to attach again\n", missing.join(", "));
+        let text = format!(
+            "not attached: {}; it is tried again, `weir status` and the log say why not\n",
+            missing.join(", ")
+        );
         (StatusCode::SERVICE_UNAVAILABLE, text).into_response()
     }
 }

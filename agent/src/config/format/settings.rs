@@ -26,30 +26,38 @@ pub struct Columns {
     pub separator: Option<Separator>,
     /// Where the address, prefix, or `address:port` is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-type" = "column"))]
     pub address: Option<Column>,
     /// Where the number of an autonomous system is, instead of an address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-type" = "column"))]
     pub asn: Option<Column>,
     /// Where the country is, instead of an address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-type" = "column"))]
     pub country: Option<Column>,
     /// Where the last address of a range is, whose first is `address`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-type" = "column"))]
     pub end: Option<Column>,
     /// Where the score is: a number, whose fraction does not count.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-type" = "column"))]
     pub score: Option<Column>,
     /// Where the category is, or several of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-type" = "column"))]
     pub category: Option<Column>,
     /// Which lines count; nothing: all do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub only: Option<Only>,
     /// Lines to pass over in front, comments not counted. A header row is found without.
     #[serde(default, skip_serializing_if = "is_zero")]
+    #[schemars(extend("x-type" = "number", "default" = 0, "minimum" = 0, "maximum" = 10_000))]
     pub skip: usize,
     /// Characters that begin a comment at the start of a line; nothing: `#` and `;`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-type" = "text"))]
     pub comment: Option<String>,
 }
 
@@ -60,24 +68,31 @@ pub struct Json {
     /// Where the entries are in a document: RFC 6901 pointers, in which `*` stands for every element
     /// or key. What is found is a text, an array of texts, or an object with the keys below.
     #[serde(default, skip_serializing_if = "Words::is_empty")]
+    #[schemars(extend("x-type" = "words"))]
     pub items: Words,
     /// The keys of an object that have the address, prefix, or `address:port`.
     #[serde(default, skip_serializing_if = "Words::is_empty")]
+    #[schemars(extend("x-type" = "words"))]
     pub address: Words,
     /// The key that has the number of an autonomous system, instead of an address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-type" = "key"))]
     pub asn: Option<String>,
     /// The key that has the country, instead of an address.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-type" = "key"))]
     pub country: Option<String>,
     /// The key that has the last address of a range, whose first is `address`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-type" = "key"))]
     pub end: Option<String>,
     /// The key that has the score: a number, whose fraction does not count.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-type" = "key"))]
     pub score: Option<String>,
     /// The key that has the category, or an array of them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("x-type" = "key"))]
     pub category: Option<String>,
     /// Which objects count; nothing: all do.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -90,8 +105,10 @@ pub struct Json {
 pub struct Only {
     /// The column, or the key of a JSON object.
     #[serde(alias = "key")]
+    #[schemars(extend("x-type" = "column"))]
     pub column: Column,
     /// Values of lines that count.
+    #[schemars(extend("x-type" = "words"))]
     pub values: Words,
 }
 

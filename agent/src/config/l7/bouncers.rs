@@ -21,9 +21,11 @@ pub struct Bouncer {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Raw {
-    /// Its name.
+    /// Its name in metrics, and the user of basic authentication.
+    #[schemars(extend("x-type" = "name"))]
     name: Text,
-    /// The file with its key.
+    /// The file with its key, a line, which it sends in `X-Api-Key`.
+    #[schemars(extend("x-type" = "path"))]
     key_file: Text,
 }
 

@@ -33,13 +33,17 @@ impl Default for Clients {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Raw {
     /// Addresses and prefixes whose X-Forwarded-For is believed.
+    #[schemars(extend("x-type" = "prefix"))]
     trusted_proxies: Vec<Text>,
-    /// Packets of clients reach this host; `false` behind a balancer that ends connections.
-    /// Default `true`.
+    /// Packets of clients reach this host; `false` behind a balancer that ends connections: then all bans are
+    /// for proxies.
+    #[schemars(extend("default" = true))]
     direct: Option<bool>,
     /// Headers to keep besides those that rules and routes name.
+    #[schemars(extend("x-type" = "header"))]
     headers: Vec<Text>,
     /// The header that says who a request is charged to.
+    #[schemars(extend("x-type" = "header"))]
     consumer_header: Option<Text>,
 }
 

@@ -121,15 +121,21 @@ impl Weights {
 pub(super) struct Raw {
     /// Whether offences lead to anything.
     mode: Mode,
-    /// After this time half of what a source has done is forgotten, like `5m`.
+    /// After this time half of what a source has done is forgotten.
+    #[schemars(extend("x-type" = "time", "default" = "5m"))]
     half_life: Option<Text>,
-    /// What offences weigh, by status (`401`), class (`5xx`), `limit`, `quota` or `refused`.
+    /// What offences weigh, by status (`401`), class (`5xx`), `limit`, `quota` or `refused`: 0 to 1000 each. Those
+    /// that are named take the place of all that are there by default.
+    #[schemars(extend("x-type" = "map", "default" = {"401": 5, "403": 2, "404": 1, "429": 2, "refused": 1}))]
     weights: Option<Spanned<BTreeMap<String, f64>>>,
     /// From this risk on requests are challenged.
+    #[schemars(extend("x-type" = "number", "x-unit" = "risk", "default" = 40))]
     challenge_at: Option<Spanned<f64>>,
     /// From this risk on they are throttled.
+    #[schemars(extend("x-type" = "number", "x-unit" = "risk", "default" = 60))]
     throttle_at: Option<Spanned<f64>>,
     /// From this risk on the source is banned.
+    #[schemars(extend("x-type" = "number", "x-unit" = "risk", "default" = 100))]
     ban_at: Option<Spanned<f64>>,
     /// How sources are banned.
     ban: Option<Spanned<RawBans>>,
@@ -139,13 +145,17 @@ pub(super) struct Raw {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 struct RawBans {
-    /// How long the first ban lasts, like `1m`; each that follows lasts twice as long.
+    /// How long the first ban lasts; each that follows lasts twice as long.
+    #[schemars(extend("x-type" = "time", "default" = "1m"))]
     first: Option<Text>,
     /// How long one lasts at most.
+    #[schemars(extend("x-type" = "time", "default" = "1d"))]
     most: Option<Text>,
     /// A source that has been quiet for so long begins anew.
+    #[schemars(extend("x-type" = "time", "default" = "6h"))]
     forget: Option<Text>,
     /// Most bans in a minute.
+    #[schemars(extend("x-type" = "number", "x-unit" = "bans a minute", "default" = 60, "minimum" = 1, "maximum" = 100_000))]
     per_minute: Option<u32>,
 }
 

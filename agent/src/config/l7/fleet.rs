@@ -30,17 +30,23 @@ pub struct Fleet {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Raw {
-    /// The Redis that they share, like `redis://10.9.0.254:6379`.
+    /// The Redis that they share.
+    #[schemars(extend("x-type" = "redis"))]
     redis: Text,
     /// The user there.
+    #[schemars(extend("x-type" = "text"))]
     user: Option<Text>,
     /// The file with the password.
+    #[schemars(extend("x-type" = "path"))]
     password_file: Option<Text>,
-    /// The name of this gateway.
+    /// The name of this gateway; no other has the same.
+    #[schemars(extend("x-type" = "name"))]
     name: Text,
     /// What keys begin with.
+    #[schemars(extend("x-type" = "text", "default" = "weir:fleet:"))]
     prefix: Option<Text>,
     /// The stream of bans.
+    #[schemars(extend("x-type" = "text", "default" = "bans"))]
     stream: Option<Text>,
 }
 

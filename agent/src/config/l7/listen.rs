@@ -69,14 +69,19 @@ impl FromStr for Endpoint {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Raw {
     /// Envoy: ext_authz, rate limits and access logs.
+    #[schemars(extend("x-type" = "endpoint"))]
     grpc: Vec<Text>,
     /// nginx, Traefik, Caddy: `/v1/auth`.
+    #[schemars(extend("x-type" = "endpoint"))]
     http: Vec<Text>,
     /// HAProxy: SPOE.
+    #[schemars(extend("x-type" = "endpoint"))]
     haproxy: Vec<Text>,
     /// Bouncers of CrowdSec.
+    #[schemars(extend("x-type" = "endpoint"))]
     lapi: Vec<Text>,
     /// Access logs of nginx, Caddy and Traefik, UDP.
+    #[schemars(extend("x-type" = "endpoint"))]
     logs: Vec<Text>,
 }
 

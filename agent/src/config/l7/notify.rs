@@ -52,11 +52,13 @@ impl Default for Notify {
 pub(super) struct Raw {
     /// Alertmanagers, API v2.
     alertmanagers: Vec<RawTarget>,
-    /// Webhooks.
+    /// Webhooks, which get JSON.
     webhooks: Vec<RawTarget>,
-    /// How long one may take, like `5s`.
+    /// How long a request may take.
+    #[schemars(extend("x-type" = "time", "default" = "5s", "x-most" = "1m"))]
     timeout: Option<Text>,
-    /// Bans in a minute above which somebody is told.
+    /// Bans of escalation in a minute from which on somebody is told.
+    #[schemars(extend("x-type" = "number", "x-unit" = "bans a minute", "default" = 30, "minimum" = 1))]
     bans_per_minute: Option<Spanned<u32>>,
 }
 
@@ -64,10 +66,12 @@ pub(super) struct Raw {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct RawTarget {
-    /// Where.
+    /// The URL; of an Alertmanager without `/api/v2`.
+    #[schemars(extend("x-type" = "url"))]
     url: Text,
     /// The file with a secret: of an Alertmanager a bearer token, of a webhook what its messages are signed
     /// with.
+    #[schemars(extend("x-type" = "path"))]
     secret_file: Option<Text>,
 }
 

@@ -107,7 +107,8 @@ pub(super) struct Raw {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct RawFile {
-    /// Its path.
+    /// The path of the file.
+    #[schemars(extend("x-type" = "path"))]
     file: Text,
 }
 
@@ -116,10 +117,13 @@ struct RawFile {
 #[serde(deny_unknown_fields)]
 struct RawHaproxy {
     /// Its runtime API: `unix:` and a path, or an address and port.
+    #[schemars(extend("x-type" = "endpoint"))]
     socket: Text,
     /// The map, as HAProxy calls it.
+    #[schemars(extend("x-type" = "text"))]
     map: Text,
     /// The file of the map, for restarts.
+    #[schemars(extend("x-type" = "path"))]
     file: Text,
 }
 
@@ -127,10 +131,12 @@ struct RawHaproxy {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct RawNginx {
-    /// Its path.
+    /// The path of the file.
+    #[schemars(extend("x-type" = "path"))]
     file: Text,
     /// What makes nginx read it, program and arguments.
     #[serde(default)]
+    #[schemars(extend("x-type" = "text"))]
     reload_command: Vec<Text>,
 }
 
@@ -138,12 +144,15 @@ struct RawNginx {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct RawCaddy {
-    /// Its admin API.
+    /// The URL of its admin API; `http` for loopback and private addresses only.
+    #[schemars(extend("x-type" = "url"))]
     admin: Text,
     /// The `@id` of the object in which the matcher is.
+    #[schemars(extend("x-type" = "text"))]
     id: Text,
     /// Whose address is compared.
     #[serde(default)]
+    #[schemars(extend("default" = "remote_ip"))]
     matcher: CaddyMatcher,
 }
 
@@ -151,13 +160,17 @@ struct RawCaddy {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct RawCrowdsec {
-    /// Its URL.
+    /// Its URL, without `/v1`; `http` for loopback and private addresses only.
+    #[schemars(extend("x-type" = "url"))]
     url: Text,
     /// The name of this machine there.
+    #[schemars(extend("x-type" = "text"))]
     machine: Text,
     /// The file with its password.
+    #[schemars(extend("x-type" = "path"))]
     password_file: Text,
     /// A PEM file with roots that are trusted besides those of the system.
+    #[schemars(extend("x-type" = "path"))]
     ca: Option<Text>,
 }
 

@@ -67,9 +67,11 @@ impl Default for Quotas {
 pub(super) struct Raw {
     /// Domains, by which proxies and routes name budgets.
     domains: Vec<RawDomain>,
-    /// Budgets to keep in memory, like `800k`.
+    /// Budgets to keep in memory; 800k take some 25 MB.
+    #[schemars(extend("x-type" = "count", "default" = "800k", "x-least" = "1000", "x-most" = "100M"))]
     keys: Option<Text>,
     /// Whether quotas hold for sources that lists name as partners.
+    #[schemars(extend("default" = "limited"))]
     partners: Partners,
     /// Share quotas with other gateways.
     redis: Option<RawRedis>,
@@ -90,17 +92,23 @@ enum Partners {
 #[serde(deny_unknown_fields)]
 struct RawRedis {
     /// Its URL, or the path of a socket.
+    #[schemars(extend("x-type" = "redis"))]
     url: Text,
     /// The user there.
+    #[schemars(extend("x-type" = "text"))]
     user: Option<Text>,
     /// The file with the password.
+    #[schemars(extend("x-type" = "path"))]
     password_file: Option<Text>,
     /// What keys begin with.
+    #[schemars(extend("x-type" = "text", "default" = "weir:quota:"))]
     prefix: Option<Text>,
-    /// How long it may take, like `10ms`.
+    /// How long an answer may take; less than the `deadline` of routes.
+    #[schemars(extend("x-type" = "time", "default" = "10ms", "x-least" = "1ms", "x-most" = "1s"))]
     timeout: Option<Text>,
     /// While it is away: each gateway by itself, or what routes say of failures.
     #[serde(default)]
+    #[schemars(extend("default" = "local"))]
     fallback: Fallback,
 }
 
@@ -118,7 +126,8 @@ enum Fallback {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct RawDomain {
-    /// Its name.
+    /// Its name, which routes and Envoy give.
+    #[schemars(extend("x-type" = "name"))]
     domain: Text,
     /// What budgets are kept for.
     descriptors: Vec<RawNode>,
@@ -129,8 +138,10 @@ struct RawDomain {
 #[serde(deny_unknown_fields)]
 struct RawNode {
     /// The key of the entry.
+    #[schemars(extend("x-type" = "text"))]
     key: Text,
     /// Its value, which may have `*`; default: each value has its own budget.
+    #[schemars(extend("x-type" = "text"))]
     value: Option<Text>,
     /// Budgets; all of them hold.
     #[serde(default)]
@@ -142,6 +153,7 @@ struct RawNode {
     #[serde(default = "enforced")]
     enforce: Enforce,
     /// The share of a burst from which on it is nearly used up.
+    #[schemars(extend("x-type" = "number", "x-unit" = "share of the burst", "default" = 0.8, "minimum" = 0.0, "maximum" = 1.0))]
     near: Option<Spanned<f64>>,
     /// The same for the entry that follows.
     #[serde(default)]
@@ -152,11 +164,13 @@ struct RawNode {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct RawLimit {
-    /// How many.
+    /// How many requests are granted in the time.
+    #[schemars(extend("x-type" = "number", "x-unit" = "requests", "minimum" = 1))]
     requests: Spanned<u64>,
-    /// In which time.
+    /// The time; a week is 7 days, a month 30.
     per: RawPer,
-    /// How many at once; default: a tenth.
+    /// How many of them at once; default: a tenth, at least 1.
+    #[schemars(extend("x-type" = "number", "x-unit" = "requests", "minimum" = 1))]
     burst: Option<Spanned<u64>>,
 }
 

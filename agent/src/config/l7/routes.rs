@@ -25,19 +25,25 @@ const DEADLINE_MAX: Duration = Duration::from_secs(2);
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Raw {
-    /// Its name.
+    /// Its name, which quotas can be kept by.
+    #[schemars(extend("x-type" = "name"))]
     name: Text,
     /// Exact, or with `*` for anything; default: all.
+    #[schemars(extend("x-type" = "pattern"))]
     host: Option<Text>,
     /// What the path begins with, or with `*`; default: all.
+    #[schemars(extend("x-type" = "pattern"))]
     path: Option<Text>,
-    /// Methods; default: all.
+    /// Methods of requests; default: all.
     #[serde(default)]
+    #[schemars(extend("x-type" = "text"))]
     methods: Vec<Text>,
     /// What becomes of requests that cannot be decided in time.
     #[serde(default)]
+    #[schemars(extend("default" = "open"))]
     on_failure: OnFailure,
-    /// How long a decision may wait for quotas, like `20ms`.
+    /// How long a decision may wait for quotas.
+    #[schemars(extend("x-type" = "time", "default" = "20ms", "x-least" = "1ms", "x-most" = "2s"))]
     deadline: Option<Text>,
     /// Budgets that a request is charged to.
     #[serde(default)]
@@ -59,9 +65,11 @@ enum OnFailure {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct RawCharge {
-    /// The domain.
+    /// The domain of `l7.quotas.domains`.
+    #[schemars(extend("x-type" = "name"))]
     domain: Text,
     /// What makes its entries: `consumer`, `client`, `route`, `host`, `method`, `header:NAME`.
+    #[schemars(extend("x-type" = "text"))]
     entries: Vec<Text>,
 }
 

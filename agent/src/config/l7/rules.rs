@@ -18,15 +18,19 @@ const SCORE_MAX: f64 = 1000.0;
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Raw {
-    /// Its name.
+    /// Its name, in reasons and metrics.
+    #[schemars(extend("x-type" = "name"))]
     name: Text,
     /// A condition in CEL on `request` and `source`.
+    #[schemars(extend("x-type" = "condition"))]
     when: Text,
     /// What follows; without it the score counts.
     then: Option<Then>,
     /// What it adds to the risk of a request.
+    #[schemars(extend("x-type" = "number", "x-unit" = "risk", "minimum" = -1000, "maximum" = 1000))]
     score: Option<Spanned<f64>>,
-    /// Of `throttle`: when the client may come again, like `30s`.
+    /// Of a rule that refuses: when the client may come again.
+    #[schemars(extend("x-type" = "time"))]
     retry_after: Option<Text>,
     /// `shadow` only tells what it would do.
     #[serde(default = "enforced")]

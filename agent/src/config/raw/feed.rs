@@ -13,23 +13,30 @@ use crate::config::{Enforce, FeedAction, Format};
 #[serde(deny_unknown_fields)]
 pub(in crate::config) struct Feed {
     /// Its name, also in metrics.
+    #[schemars(extend("x-type" = "name"))]
     pub(in crate::config) name: Text,
     // The source: one of these.
     /// A file, or a directory of lists; reread when something changes.
+    #[schemars(extend("x-type" = "path"))]
     pub(in crate::config) path: Option<Text>,
     /// The list itself.
+    #[schemars(extend("x-type" = "prefix"))]
     pub(in crate::config) networks: Option<Spanned<Vec<Text>>>,
     /// A list that comes with weir, like `googlebot`.
+    #[schemars(extend("x-type" = "name"))]
     pub(in crate::config) pack: Option<Text>,
     /// A feed by its name in `weir feeds catalogue`.
+    #[schemars(extend("x-type" = "name"))]
     pub(in crate::config) known: Option<Text>,
     /// A text behind a URL.
+    #[schemars(extend("x-type" = "url"))]
     pub(in crate::config) url: Option<Text>,
     /// The decisions of a CrowdSec LAPI.
     pub(in crate::config) crowdsec: Option<Crowdsec>,
     /// The indicators of a TAXII 2.1 collection.
     pub(in crate::config) taxii: Option<Taxii>,
     /// The URL of a MISP feed.
+    #[schemars(extend("x-type" = "url"))]
     pub(in crate::config) misp: Option<Text>,
     /// Routes of a BGP speaker, through exabgp and `weir feeds receive`.
     pub(in crate::config) bgp: Option<Bgp>,
@@ -38,8 +45,10 @@ pub(in crate::config) struct Feed {
     pub(in crate::config) http: Http,
     // What it says.
     /// What the list looks like; default: `plain`.
+    #[schemars(extend("default" = "plain"))]
     pub(in crate::config) format: Option<Spanned<Format>>,
     /// Entries with a lower score are left out.
+    #[schemars(extend("x-type" = "number", "x-unit" = "score"))]
     pub(in crate::config) min_score: Option<u32>,
     /// Entries of other categories are left out; empty: none are.
     #[serde(default)]
@@ -47,6 +56,7 @@ pub(in crate::config) struct Feed {
     /// Files of `first,last,what` lines that say which prefixes a number of an autonomous system, or a
     /// country, stands for.
     #[serde(default)]
+    #[schemars(extend("x-type" = "path"))]
     pub(in crate::config) tables: Vec<Text>,
     // What follows.
     /// What happens to its sources. Of several lists `allow` wins, then `partner`, then `drop`.
@@ -58,11 +68,15 @@ pub(in crate::config) struct Feed {
     pub(in crate::config) category: Option<String>,
     /// What its word adds to a consensus.
     #[serde(default = "one")]
+    #[schemars(extend("x-type" = "number", "x-unit" = "weight", "minimum" = 0, "maximum" = 1000))]
     pub(in crate::config) weight: u32,
     // When, and how far it is trusted.
-    /// How often it is asked, like `1h`.
+    /// How often it is asked, or up to a fifth later. Default: 10 s of `crowdsec`, what the publisher asks for with
+    /// `known`, else an hour.
+    #[schemars(extend("x-type" = "time", "default" = "1h"))]
     pub(in crate::config) interval: Option<Text>,
-    /// Not confirmed for so long, it is no longer in force, like `7d`; default: it stays.
+    /// Not confirmed for so long, it is no longer in force; default: it stays.
+    #[schemars(extend("x-type" = "time"))]
     pub(in crate::config) ttl: Option<Text>,
     /// An empty list is meant so, and no accident.
     #[serde(default)]
@@ -87,12 +101,16 @@ pub(in crate::config) struct Http {
     /// User and password (RFC 7617).
     pub(in crate::config) basic: Option<Basic>,
     /// The URL of a proxy to go through.
+    #[schemars(extend("x-type" = "url"))]
     pub(in crate::config) proxy: Option<Text>,
     /// A PEM file with roots that are trusted besides those of the system.
+    #[schemars(extend("x-type" = "path"))]
     pub(in crate::config) ca: Option<Text>,
     /// A PEM file with a certificate and its key.
+    #[schemars(extend("x-type" = "path"))]
     pub(in crate::config) client_certificate: Option<Text>,
-    /// How long a request may take, like `1m`.
+    /// How long a request may take, redirects and body included.
+    #[schemars(extend("x-type" = "time", "default" = "1m", "x-most" = "10m"))]
     pub(in crate::config) timeout: Option<Text>,
 }
 
@@ -100,12 +118,14 @@ pub(in crate::config) struct Http {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::config) struct Header {
-    /// Its name.
+    /// Its name, like `Key` or `Authorization`.
+    #[schemars(extend("x-type" = "text"))]
     pub(in crate::config) name: Text,
     /// What stands in front of the secret, like `Bearer `.
     #[serde(default)]
     pub(in crate::config) prefix: String,
     /// The file with the secret.
+    #[schemars(extend("x-type" = "path"))]
     pub(in crate::config) file: Text,
 }
 
@@ -113,9 +133,10 @@ pub(in crate::config) struct Header {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::config) struct Basic {
-    /// The user.
+    /// The user's name.
     pub(in crate::config) user: String,
     /// The file with the password.
+    #[schemars(extend("x-type" = "path"))]
     pub(in crate::config) file: Text,
 }
 
@@ -123,9 +144,11 @@ pub(in crate::config) struct Basic {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::config) struct Crowdsec {
-    /// The LAPI.
+    /// The URL of the LAPI.
+    #[schemars(extend("x-type" = "url"))]
     pub(in crate::config) url: Text,
-    /// The file with the key of a bouncer.
+    /// The file with the key of a bouncer (`cscli bouncers add`).
+    #[schemars(extend("x-type" = "path"))]
     pub(in crate::config) key: Text,
     /// Origins of decisions that count; empty: all.
     #[serde(default)]
@@ -136,7 +159,8 @@ pub(in crate::config) struct Crowdsec {
     /// Whether what is done is reported back.
     #[serde(default = "yes")]
     pub(in crate::config) usage_metrics: bool,
-    /// How often, like `15m`.
+    /// How often that is done.
+    #[schemars(extend("x-type" = "time", "default" = "30m"))]
     pub(in crate::config) usage_interval: Option<Text>,
 }
 
@@ -145,9 +169,11 @@ pub(in crate::config) struct Crowdsec {
 #[serde(deny_unknown_fields)]
 pub(in crate::config) struct Taxii {
     /// Its URL, `https://host/root/collections/ID/`.
+    #[schemars(extend("x-type" = "url"))]
     pub(in crate::config) collection: Text,
     /// Indicators whose confidence (0 to 100) is lower do not count; those without one do.
     #[serde(default)]
+    #[schemars(extend("x-type" = "number", "x-unit" = "confidence", "minimum" = 0, "maximum" = 100))]
     pub(in crate::config) min_confidence: u8,
 }
 
@@ -155,10 +181,12 @@ pub(in crate::config) struct Taxii {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::config) struct Bgp {
-    /// Communities that mark a blackhole route, like `65535:666`.
+    /// Communities that mark a blackhole route (RFC 7999).
     #[serde(default)]
+    #[schemars(extend("x-type" = "text", "default" = ["65535:666"]))]
     pub(in crate::config) communities: Vec<Text>,
-    /// How long routes stay in force when a session goes down, like `2m`.
+    /// How long routes stay in force when a session goes down.
+    #[schemars(extend("x-type" = "time", "default" = "2m"))]
     pub(in crate::config) hold: Option<Text>,
 }
 
@@ -166,19 +194,26 @@ pub(in crate::config) struct Bgp {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::config) struct Guards {
-    /// The part of its entries that a list may lose at once, in percent.
+    /// The part of its entries that a list may lose at once.
+    #[schemars(extend("x-type" = "number", "x-unit" = "percent", "default" = 50, "minimum" = 0, "maximum" = 100))]
     pub(in crate::config) shrink: Option<Spanned<u8>>,
     /// How many times larger a list may become at once.
+    #[schemars(extend("x-type" = "number", "x-unit" = "times", "default" = 10, "minimum" = 1))]
     pub(in crate::config) growth: Option<Spanned<u32>>,
-    /// Entries that are too many, like `8M`.
+    /// Most entries of a list.
+    #[schemars(extend("x-type" = "count", "default" = "8M"))]
     pub(in crate::config) entries: Option<Text>,
-    /// Bytes that are too many, unpacked, like `256MiB`.
+    /// Most bytes of a list, packed and unpacked.
+    #[schemars(extend("x-type" = "size", "default" = "256MiB"))]
     pub(in crate::config) bytes: Option<Text>,
-    /// Lines that may be in no format, in percent.
+    /// The part of its lines that may be in no format.
+    #[schemars(extend("x-type" = "number", "x-unit" = "percent", "default" = 10, "minimum" = 0, "maximum" = 100))]
     pub(in crate::config) rejected: Option<Spanned<u8>>,
     /// Shortest IPv4 prefix that a list may name.
+    #[schemars(extend("x-type" = "number", "x-unit" = "bits", "default" = 8, "minimum" = 1, "maximum" = 32))]
     pub(in crate::config) ipv4_prefix: Option<Spanned<u8>>,
     /// Shortest IPv6 prefix that a list may name.
+    #[schemars(extend("x-type" = "number", "x-unit" = "bits", "default" = 16, "minimum" = 1, "maximum" = 128))]
     pub(in crate::config) ipv6_prefix: Option<Spanned<u8>>,
 }
 
@@ -186,11 +221,14 @@ pub(in crate::config) struct Guards {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(in crate::config) struct Consensus {
-    /// Its name.
+    /// Its name, also in metrics.
+    #[schemars(extend("x-type" = "name"))]
     pub(in crate::config) name: Text,
     /// The feeds whose word counts.
+    #[schemars(extend("x-type" = "name"))]
     pub(in crate::config) feeds: Spanned<Vec<Text>>,
     /// How many of them, or rather the sum of their weights, it takes.
+    #[schemars(extend("x-type" = "number", "x-unit" = "weight", "minimum" = 1))]
     pub(in crate::config) weight: Spanned<u32>,
     /// What then happens to a source.
     pub(in crate::config) action: FeedAction,

@@ -28,6 +28,8 @@ const INTERVAL_MIN: Duration = Duration::from_secs(1);
 const STREAM_INTERVAL: Duration = Duration::from_secs(10);
 /// How often a LAPI is told what is done, as its own bouncers do.
 const USAGE_INTERVAL: Duration = Duration::from_mins(30);
+/// Of STIX 2.1.
+const CONFIDENCE_MAX: u8 = 100;
 const HOLD: Duration = Duration::from_mins(2);
 /// `BLACKHOLE` of RFC 7999.
 const BLACKHOLE: (u16, u16) = (65535, 666);
@@ -141,6 +143,10 @@ fn source(
     }
     if let Some(taxii) = &raw.taxii {
         let http = web(check, "taxii.collection", &taxii.collection);
+        if taxii.min_confidence > CONFIDENCE_MAX {
+            let message = format!("{} is not in 0 to {CONFIDENCE_MAX}", taxii.min_confidence);
+            check.problem(at, &format!("{field}.taxii.min_confidence"), message);
+        }
         sources.push(Source::Taxii(Taxii { http, min_confidence: taxii.min_confidence }));
     }
     if let Some(bgp) = &raw.bgp {
@@ -307,7 +313,13 @@ fn guards(check: &mut Check, field: &str, raw: &raw::feed::Feed, known: Option<&
     };
     let entries = count("entries", &raw.entries, default.entries);
     let bytes = count("bytes", &raw.bytes, default.bytes);
-    let growth = raw.growth.as_ref().map_or(default.growth, |growth| growth.value.max(1));
+    let growth = raw.growth.as_ref().map_or(default.growth, |growth| {
+        if growth.value == 0 {
+            let message = "0 would hold every list; write 1 or more";
+            check.problem(growth.referenced, &format!("{field}.guards.growth"), message);
+        }
+        growth.value
+    });
     Guards { can_be_empty, shrink, growth, entries, bytes, rejected, ipv4_prefix, ipv6_prefix }
 }
 
