@@ -3,6 +3,8 @@
 //! One task owns the datapath and the feeds. It waits for a signal or a changed list, makes a policy
 //! of what there is, and publishes it. Whatever goes wrong with that, the policy in force stays.
 
+/// Where the agent finds and leaves things, and what it starts with.
+mod places;
 /// What the audit is told.
 mod audit;
 /// From configuration and lists to a policy.
@@ -15,6 +17,8 @@ mod error;
 mod feeds;
 /// Which configuration is in force.
 mod policy;
+/// The configuration file, where its changes are taken up.
+mod follow;
 /// What somebody has changed behind the agent's back.
 mod drift;
 /// Interfaces that go and come back.
@@ -23,13 +27,17 @@ mod interfaces;
 mod outlook;
 /// Signals, and systemd.
 mod signals;
+/// How long the parts of a start take.
+mod stopwatch;
 /// The metrics page, and the reader of events.
 mod tasks;
 
 use std::{
     io,
-    path::PathBuf,
-    sync::{Arc, atomic::AtomicU32},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU32},
+    },
     time::{Duration, Instant, SystemTime},
 };
 
@@ -42,10 +50,12 @@ use tokio::{
 };
 
 use crate::{
-    api::{Api, Desk, Job, PolicyDesk, PolicyJob, events::Source, socket::Socket, tls::Tls},
+    api::{Api, Desk, Job, PolicyDesk, PolicyJob, events::Source},
     audit::{Actor, Audit, What, feeds::FeedNotes},
     config::Config,
-    datapath::{Attached, Datapath, Pins, allocator, pins::Lock, watch::InterfaceWatch},
+    confine::{self, Confinement, Reach},
+    datapath::{self, Attached, Datapath, allocator, pins::Lock, watch::InterfaceWatch},
+    digest::Digest,
     escalate::{self, Ladder},
     events::Events,
     feed::{
@@ -54,13 +64,14 @@ use crate::{
         store::Store,
         watch::Watch,
     },
+    naming::Naming,
     notify::Notifier,
     policy::{classes::Classes, generations::InForce, limits::LimitNumbers},
-    proxy::{Sockets, judge::Judge, lapi::Lapi},
+    proxy::{judge::Judge, lapi::Lapi, push::Reloader},
     record::Record,
     rules::{Bulletin, Rules},
     telemetry::metrics::{Metrics, View},
-    versions::{Digest, Proposal, Versions, signature::Key},
+    versions::{By, Proposal, Versions},
 };
 
 use build::{Built, build, sizes};
@@ -69,9 +80,13 @@ use drift::Patrol;
 pub use error::AppError;
 use error::system;
 use feeds::files;
+use follow::Followed;
 use interfaces::Trouble;
-use signals::{Signals, open_files, tell_systemd};
-use tasks::{Listeners, serve_api};
+use places::First;
+pub use places::Places;
+use signals::{Pulse, Signals, open_files, tell_systemd};
+use stopwatch::Stopwatch;
+use tasks::{Bound, serve_api};
 
 /// Changes of lists that come within this time are one: writers touch a file more than once.
 const SETTLE: Duration = Duration::from_millis(100);
@@ -80,56 +95,38 @@ const LOOK: Duration = Duration::from_secs(3);
 /// How long a stop may take before what is left is abandoned.
 const DRAIN: Duration = Duration::from_secs(5);
 
-/// Where the agent finds and leaves things.
-#[derive(Clone, Debug)]
-pub struct Places {
-    /// The configuration file.
-    pub config: PathBuf,
-    /// The pins.
-    pub pins: Pins,
-    /// The state directory.
-    pub state: PathBuf,
-    /// The control socket, where it is not that of the configuration.
-    pub socket: Option<PathBuf>,
-    /// The key that signs configurations, where they have to be signed.
-    pub policy_key: Option<Key>,
-}
-
 /// Runs the agent until SIGTERM or SIGINT. What the kernel enforces then stays in force.
 ///
 /// # Errors
 /// [`AppError`] where it cannot start.
 pub fn run(places: Places) -> Result<(), AppError> {
+    let mut stopwatch = Stopwatch::start();
+    confine::begin();
     allocator::give_back_large_blocks();
     let proposal = Proposal::read(&places.config)?;
     let versions = Versions::open(&places.state);
     let signed = policy::permit(&places, &proposal, &versions, false)?;
-    let first = First { proposal, versions, signed };
-    let config = &first.proposal.config;
+    let config = &proposal.config;
     open_files();
     places.pins.create()?;
     let lock = places.pins.lock()?;
     // While there is one thread, and this is the only agent.
-    let path = places.socket.as_ref().unwrap_or(&config.listen.control);
-    let socket = Socket::bind(path).map_err(|error| AppError::Control { path: path.clone(), error })?;
-    let sockets = Sockets::bind(&config.l7.listen).map_err(AppError::Proxy)?;
+    let bound = Bound::new(&places, config)?;
+    let reloader = Reloader::start(&config.l7.push).map_err(system("start what reloads nginx"))?;
+    datapath::look_around(&config.interfaces);
+    let mut reach = Reach::new(&places, config);
+    let confinement = confine::confine(&mut reach);
+    stopwatch.lap("configuration");
+    let first = First { proposal, versions, signed, reloader, reach, confinement, stopwatch };
     let runtime = runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
         .build()
         .map_err(system("start the runtime"))?;
-    let result = runtime.block_on(App::run(places, first, lock, socket, sockets));
+    let result = runtime.block_on(App::run(places, first, lock, bound));
     // What still blocks (a page in the making) must not keep the process.
     runtime.shutdown_timeout(DRAIN);
     result
-}
-
-/// The configuration of a start, which may be in force, and those of before.
-struct First {
-    proposal: Proposal,
-    versions: Versions,
-    /// The time in its signature.
-    signed: Option<u64>,
 }
 
 /// What the agent waits for, besides signals and time.
@@ -152,6 +149,7 @@ struct App {
     /// Of its text.
     digest: Digest,
     versions: Versions,
+    followed: Option<Followed>,
     feeds: Vec<Feed>,
     engine: Engine,
     watch: Watch,
@@ -161,6 +159,8 @@ struct App {
     in_force: Option<InForce>,
     interfaces: Vec<Attached>,
     trouble: Trouble,
+    /// The record cannot be written, which was told.
+    record_fails: AtomicBool,
     rules: Rules,
     /// The last attempt to write them has failed.
     rules_unsaved: bool,
@@ -175,7 +175,13 @@ struct App {
     /// Events that a CPU may send in a second while nobody does.
     event_budget: Arc<AtomicU32>,
     audit: Audit,
+    /// What sources are called in logs, audit and events.
+    naming: Arc<Naming>,
     feed_notes: FeedNotes,
+    reloader: Option<Reloader>,
+    /// What a configuration can name.
+    reach: Reach,
+    confinement: Confinement,
 }
 
 impl App {
@@ -183,13 +189,9 @@ impl App {
         places: Places,
         first: First,
         lock: Lock,
-        socket: Socket,
-        sockets: Sockets,
+        Bound { socket, sockets, listeners, tls }: Bound,
     ) -> Result<(), AppError> {
-        // Before anything in the kernel is touched: what can fail for lack of a port or a handle.
-        let listeners = Listeners::bind(&first.proposal.config.listen).await?;
-        let tls = first.proposal.config.listen.control_tls.as_ref().map(Tls::bind).transpose();
-        let tls = tls.map_err(AppError::ControlTls)?;
+        // Before anything in the kernel is touched: what can fail for lack of a handle.
         let signals = Signals::new().map_err(system("listen for signals"))?;
         let interfaces = InterfaceWatch::new().map_err(system("watch interfaces"))?;
         let (watch, changes) =
@@ -221,6 +223,7 @@ impl App {
             events: Source {
                 events: app.events.clone(),
                 metrics: Arc::clone(&metrics),
+                naming: Arc::clone(&app.naming),
                 stopped: stopped.clone(),
             },
             audit: app.audit.clone(),
@@ -232,7 +235,8 @@ impl App {
         let lapi = Lapi::new(&app.config.l7.bouncers, &bulletin, &judge).map_err(AppError::Metrics)?;
         sockets.serve(&judge, &lapi, &mut tasks, &stopped);
         app.pass_on(&desk_of_ladder, &judge, &mut tasks, &stopped)?;
-        let (escalating, mut stop_both) = (escalate::run(ladder, due, desk_of_ladder), stopped.clone());
+        let (escalating, mut stop_both) =
+            (escalate::run(ladder, due, desk_of_ladder, Arc::clone(&app.naming)), stopped.clone());
         tasks.spawn(async move {
             tokio::select! {
                 () = judge.follow(&bulletin) => {}
@@ -255,35 +259,41 @@ impl App {
     /// From configuration to enforcement.
     fn start(
         places: Places,
-        First { proposal, versions, signed }: First,
+        First { proposal, versions, signed, reloader, reach, confinement, mut stopwatch }: First,
         lock: Lock,
         mut watch: Watch,
         mut engine: Engine,
         (notifier, audit): (Notifier, Audit),
     ) -> Result<(Self, View), AppError> {
         let (config, digest) = (proposal.config.clone(), proposal.digest);
+        let naming = Arc::new(Naming::ready(config.audit.addresses, &places.state));
         let record = Record::load(&places.state);
         let known = record.is_some();
         let (specs, mut numbers) = record.map(|r| (r.classes, r.limit_numbers)).unwrap_or_default();
         let mut classes = Classes::from_specs(specs);
         // Before they are read: a change in between is seen.
-        watch.set(files(&config));
+        let followed = places.watch.then(|| Followed::new(places.config.clone()));
+        watch.set(files(&config, followed.as_ref()));
         let runtime = runtime::Handle::current();
         let Prepared { feeds, workers } = runtime.block_on(engine.prepare(&config.feeds, &[]));
         runtime.block_on(engine.run(&config.feeds, &policy::remembered(&versions, digest), workers));
+        stopwatch.lap("lists");
         let building = Instant::now();
         let built = build(&config, &feeds, None, &mut classes, &mut numbers)?;
         let built_in = building.elapsed();
+        stopwatch.lap("merge");
         let sizes = sizes(&config, built.demand);
         let event_budget = Arc::new(AtomicU32::new(config.events_per_second));
         let datapath = Datapath::open(&places.pins, lock, sizes, config.events_per_second)?;
         // Before anything is attached: no packet gets past a ban of before.
         let rules = Rules::restore(&places.state, datapath.memory(), SystemTime::now());
+        stopwatch.lap("load");
         let mut app = Self {
             places,
             config,
             digest,
             versions,
+            followed,
             feeds,
             engine,
             watch,
@@ -293,6 +303,7 @@ impl App {
             in_force: None,
             interfaces: Vec::new(),
             trouble: Trouble::default(),
+            record_fails: AtomicBool::new(false),
             rules,
             rules_unsaved: false,
             guard: None,
@@ -303,7 +314,11 @@ impl App {
             events: Events::starting_at(SystemTime::now()),
             event_budget,
             audit,
+            naming,
             feed_notes: FeedNotes::default(),
+            reloader,
+            reach,
+            confinement,
         };
         if !known {
             // Numbers of an agent before are not known, so its counts cannot be attributed.
@@ -312,8 +327,12 @@ impl App {
         let publishing = Instant::now();
         let (publication, way) = app.datapath.publish(&built.next(&app.classes))?;
         let took = built_in + publishing.elapsed();
-        app.interfaces = app.datapath.attach(&app.config.interfaces)?;
-        app.interfaces.iter().for_each(interfaces::tell);
+        stopwatch.lap("publish");
+        let interfaces = app.datapath.attach(&app.config.interfaces)?;
+        stopwatch.lap("attach");
+        let seconds = stopwatch.elapsed().as_secs_f64();
+        tracing::info!(seconds, milliseconds = %stopwatch, "enforcing");
+        app.attached(interfaces);
         let view = app.view(&built, publication, took);
         app.in_force = Some(built.published(publication));
         app.report(&view, app.datapath.adopted(), way);
@@ -331,7 +350,7 @@ impl App {
             ticks
         };
         let (mut look, mut sweep) = (ticks(LOOK), ticks(SWEEP));
-        let mut watched = self.events.watched();
+        let (mut watched, mut pulse) = (self.events.watched(), Pulse::new());
         // Whoever has watched since the socket is served is not missed.
         self.set_event_budget();
         // Where counts begin: nothing of what is to come has been dropped yet.
@@ -341,9 +360,7 @@ impl App {
                 _ = signals.terminate.recv() => return,
                 _ = signals.interrupt.recv() => return,
                 _ = signals.reload.recv() => {
-                    tell_systemd(&[NotifyState::Reloading]);
-                    task::block_in_place(|| self.reload(metrics));
-                    tell_systemd(&[NotifyState::Ready]);
+                    task::block_in_place(|| self.reload(metrics, By::signal(), Actor::Signal("SIGHUP")));
                 }
                 Some(job) = news.policies.recv() => task::block_in_place(|| self.change_policy(metrics, job)),
                 Some(job) = news.jobs.recv() => task::block_in_place(|| self.answer(metrics, job, &mut news.jobs)),
@@ -354,12 +371,14 @@ impl App {
                     settled = None;
                     // Only then: what arrived meanwhile is read as well.
                     _ = news.changes.try_recv();
+                    task::block_in_place(|| self.follow(metrics));
                     self.engine.files_changed();
                 }
                 Some(feed) = news.updates.recv() => {
                     task::block_in_place(|| self.take(metrics, feed, &mut news.updates));
                 }
                 Ok(()) = watched.changed() => self.set_event_budget(),
+                () = pulse.due() => Pulse::tell(),
                 () = sleep_until(self.patrol.next.into()) => task::block_in_place(|| self.patrol(metrics)),
                 () = news.interfaces.changed() => task::block_in_place(|| self.mend(metrics)),
                 _ = look.tick() => task::block_in_place(|| {

@@ -28,29 +28,32 @@ mod pages;
 mod examples;
 /// What long work has come to.
 mod progress;
+/// Why a command failed.
+mod error;
+/// What documents say.
+#[cfg(test)]
+mod docs;
 
 use std::{
-    net::IpAddr,
     path::{Path, PathBuf},
     process::ExitCode,
 };
 
 use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
+use error::CliError;
 pub use pages::reference;
 
 use crate::{
-    app::{self, AppError, Places},
-    capture::CaptureError,
-    client::ClientError,
-    config::{ConfigError, Port},
-    datapath::{DatapathError, Pins},
-    explain as explanation, limits,
-    offline::OfflineError,
+    app::{self, Places},
+    config::{Port, Prefix},
+    datapath::Pins,
+    limits,
     output::{self, Format},
+    proxy::push,
     status,
     telemetry::{self, catalogue},
-    versions::{VersionError, signature::Key},
+    versions::signature::Key,
 };
 
 const SOCKET: &str = "/run/weir/weir.sock";
@@ -107,8 +110,11 @@ enum Command {
         #[command(flatten)]
         config: ConfigFile,
         /// Put nothing in force that this key of minisign has not signed: a public key, or the file with it.
-        #[arg(long, env = "WEIR_POLICY_KEY", value_name = "KEY|FILE")]
+        #[arg(long, env = "WEIR_POLICY_KEY", hide_env_values = true, value_name = "KEY|FILE")]
         policy_key: Option<Key>,
+        /// Take up the configuration file whenever it is replaced, as at SIGHUP: for volumes of Kubernetes.
+        #[arg(long)]
+        watch: bool,
         /// Log JSON lines.
         #[arg(long)]
         log_json: bool,
@@ -118,6 +124,9 @@ enum Command {
     Check {
         #[command(flatten)]
         config: ConfigFile,
+        /// Check the file only, and read no lists: what `systemctl reload weir` does first.
+        #[arg(long)]
+        no_lists: bool,
         #[command(flatten)]
         output: Output,
     },
@@ -127,12 +136,12 @@ enum Command {
         #[command(flatten)]
         output: Output,
     },
-    /// Tell what the kernel does with an address, and why.
+    /// Tell what the kernel does with an address, or with those of a prefix, and why.
     #[command(after_long_help = examples::EXPLAIN)]
     Explain {
-        /// The address.
-        #[arg(value_name = "IP")]
-        address: IpAddr,
+        /// The address; of a prefix it is told what its addresses get, and which lists and rules meet it.
+        #[arg(value_name = "IP|PREFIX")]
+        prefix: Prefix,
         /// The port that a packet from there is for, like 443/tcp; it decides which limits hold.
         #[arg(long, value_name = "PORT")]
         port: Option<Port>,
@@ -205,6 +214,12 @@ enum Command {
         #[command(flatten)]
         output: Output,
     },
+    /// Run a program for each line of the input: a process of `weir run`, which executes nothing itself.
+    #[command(hide = true, name = push::COMMAND)]
+    Reload {
+        #[arg(required = true, last = true)]
+        words: Vec<String>,
+    },
     /// Detach from all interfaces and remove everything from the kernel, at once.
     #[command(after_long_help = examples::UNLOAD)]
     Unload {
@@ -271,83 +286,23 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// Why a command failed.
-#[derive(Debug, thiserror::Error)]
-enum CliError {
-    #[error("{0}")]
-    Config(#[from] ConfigError),
-    #[error("{0}")]
-    App(#[from] AppError),
-    #[error("{0}")]
-    Datapath(#[from] DatapathError),
-    #[error("{0}")]
-    Explain(#[from] explanation::ExplainError),
-    #[error("{0}")]
-    Limits(#[from] limits::LimitsError),
-    #[error("{0}")]
-    Sample(#[from] crate::top::SampleError),
-    #[error("`weir top` needs a terminal; `weir top --once` prints what goes on, and ends")]
-    NoTerminal,
-    #[error("{}: {error}", path.display())]
-    Page { path: PathBuf, error: std::io::Error },
-    #[error("the terminal: {error}")]
-    Terminal { error: std::io::Error },
-    #[error("{0}")]
-    Client(#[from] ClientError),
-    #[error("{0}")]
-    Cases(#[from] l7::CasesError),
-    #[error("{0}")]
-    Capture(#[from] CaptureError),
-    #[error("{0}")]
-    Offline(#[from] OfflineError),
-    #[error("{0}")]
-    Version(#[from] VersionError),
-    #[error("the audit cannot be read: {0}; see --state, or name its files")]
-    Audit(std::io::Error),
-    #[error("{0}")]
-    Catalogue(#[from] catalogue::CatalogueError),
-}
-
-impl CliError {
-    fn exit_code(&self) -> u8 {
-        match self {
-            Self::Config(_)
-            | Self::Cases(_)
-            | Self::Capture(_)
-            | Self::NoTerminal
-            | Self::App(AppError::Config(_) | AppError::Signature(_)) => EXIT_USAGE,
-            Self::App(_)
-            | Self::Datapath(_)
-            | Self::Explain(_)
-            | Self::Limits(_)
-            | Self::Sample(_)
-            | Self::Page { .. }
-            | Self::Terminal { .. }
-            | Self::Client(_)
-            | Self::Version(_)
-            | Self::Offline(_)
-            | Self::Audit(_)
-            | Self::Catalogue(_) => EXIT_FAILURE,
-        }
-    }
-}
-
 fn run(cli: Cli) -> Result<ExitCode, CliError> {
     let pins = Pins::new(&cli.bpffs);
     let socket = cli.socket.as_deref().unwrap_or(Path::new(SOCKET));
     match cli.command {
-        Command::Run { config, policy_key, log_json } => {
+        Command::Run { config, policy_key, watch, log_json } => {
             telemetry::init(log_json);
             let (config, state, socket) = (config.config, cli.state, cli.socket);
-            app::run(Places { config, pins, state, socket, policy_key })?;
+            app::run(Places { config, pins, state, socket, policy_key, watch })?;
         }
-        Command::Check { config, output } => return check::check(&config.config, &cli.state, output.output),
+        Command::Check { config, no_lists, output } => {
+            return check::check(&config.config, !no_lists, &cli.state, output.output);
+        }
         Command::Status { output } => {
             output::print(output.output, &status::read(&pins, &cli.state)?, status::text);
         }
-        Command::Explain { address, port, output } => {
-            let explanation = explain::explain(&pins, &cli.state, socket, address, port)?;
-            output::print(output.output, &explanation, explanation::text);
+        Command::Explain { prefix, port, output } => {
+            explain::run(&pins, &cli.state, socket, (prefix, port), output.output)?;
         }
         Command::Top(top) => return top.run(&pins, &cli.state, socket),
         Command::Events(events) => return events.run(socket),
@@ -370,7 +325,16 @@ fn run(cli: Cli) -> Result<ExitCode, CliError> {
         Command::Catalogue { output } => {
             output::print(output.output, &catalogue::entries()?, |entries| catalogue::markdown(entries));
         }
+        Command::Reload { words } => {
+            push::serve_reloads(&words).map_err(|error| CliError::Reload { error })?;
+        }
         Command::Unload { output } => unload::unload(&pins, &cli.state, output.output)?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What is fuzzed of it.
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) mod fuzz {
+    pub(crate) use super::{l7::fuzz as requests, policy::fuzz as packets};
 }

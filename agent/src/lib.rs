@@ -10,6 +10,8 @@
 //!                                            └► record ─► status, explain
 //! ```
 
+/// SHA-256 of a text.
+pub mod digest;
 /// What the operator wants: one YAML file, validated into types.
 pub mod config;
 /// What the lists say: one parser a format, and the guards in front of it.
@@ -26,6 +28,8 @@ pub mod record;
 pub mod rules;
 /// Every configuration that was in force, numbered, signed if need be.
 pub mod versions;
+/// Addresses as logs, audit and events have them, or names for them.
+pub mod naming;
 /// The record of what was changed, by whom.
 pub mod audit;
 /// Unix sockets: made, and given back.
@@ -42,6 +46,8 @@ pub mod escalate;
 pub mod events;
 /// Who is told of what happens.
 pub mod notify;
+/// What the agent may do, and what it gives up.
+pub mod confine;
 /// The agent as a whole: builds the parts, and runs them until it is told to stop.
 pub mod app;
 /// Logs and metrics.
@@ -66,3 +72,6 @@ mod client;
 pub mod cli;
 /// Tables for people, JSON for programs.
 pub mod output;
+/// What is fuzzed: every parser of what comes from outside.
+#[cfg(any(test, feature = "fuzz"))]
+pub mod fuzz;

@@ -4,8 +4,6 @@
 //! who put it in force, when and how. That is written last, so a version is there as a whole or not
 //! at all. The newest is the one that was put in force last.
 
-/// SHA-256 of a text.
-mod digest;
 /// The configuration file: read, and replaced in one step.
 pub mod file;
 /// A configuration that somebody wants in force.
@@ -23,10 +21,9 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 
-pub use digest::Digest;
 pub use proposal::Proposal;
 
-use crate::record::seconds;
+use crate::{digest::Digest, record::seconds};
 
 /// Versions that are kept.
 pub const KEPT: usize = 50;
@@ -44,7 +41,7 @@ const MODE: u32 = 0o640;
 pub enum How {
     /// The agent started with it.
     Start,
-    /// SIGHUP had the file read again.
+    /// The file was read again: at SIGHUP, or because it had changed.
     Reload,
     /// `weir policy apply`.
     Apply,
@@ -86,6 +83,12 @@ impl By {
     #[must_use]
     pub fn signal() -> Self {
         Self { by: "SIGHUP".to_owned(), uid: None }
+    }
+
+    /// The agent, which watches the configuration file.
+    #[must_use]
+    pub fn watch() -> Self {
+        Self { by: "watch".to_owned(), uid: None }
     }
 
     /// A user at the control socket.

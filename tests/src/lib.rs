@@ -22,8 +22,12 @@ pub mod machine;
 pub mod patience;
 /// Programs that do not outlive the test.
 pub mod process;
+/// What a process takes: memory, time, handles.
+pub mod vitals;
 /// The agent as a process.
 pub mod agent;
+/// A host that boots, to install things on.
+pub mod host;
 /// The control socket of an agent, without the agent's own client.
 pub mod control;
 /// What lists name, as ranges.
@@ -32,5 +36,9 @@ pub mod ranges;
 pub mod metrics;
 /// What the kernel program may cost.
 pub mod budget;
+/// A volume of Kubernetes.
+pub mod volume;
+/// What a container image is made of.
+pub mod image;
 /// Servers of decisions and indicators as they are in the world.
 pub mod peers;

@@ -9,10 +9,13 @@ use crate::{lint, sh, test};
 /// Runs lint, demo and test.
 pub(crate) fn run() -> Result<()> {
     lint::run()?;
-    // As a process of its own, like a user: a demonstration takes signals for itself.
+    test::build()?;
+    // As a process of its own, like a user: a demonstration takes signals for itself. With the agent that
+    // the tests have, beside this program: another for users would take minutes to build.
     let program = env::current_exe().context("find this program")?;
     for mode in ["native", "generic"] {
-        sh::run(Command::new(&program).args(["demo", "--mode", mode]))?;
+        let mut demo = Command::new(&program);
+        sh::run(demo.args(["demo", "--mode", mode, "--agent"]).arg(program.with_file_name("weir")))?;
     }
     // Last, so that what the test runner says of all tests is the end of the output.
     test::run(&test::Args::all())

@@ -50,7 +50,7 @@ pub(crate) struct Args {
     /// How long the limit is measured.
     #[arg(long, default_value_t = 5, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=3600))]
     seconds: u64,
-    /// An agent that is built already, on a machine that is set up: what is called through sudo.
+    /// An agent that is built already, on a machine that is set up: what is called through sudo, and by CI.
     #[arg(long, hide = true, value_name = "FILE")]
     agent: Option<PathBuf>,
 }

@@ -21,8 +21,16 @@ mod exhaustive;
 mod kernels;
 /// `bench`: how fast, beside what.
 mod bench;
-/// `fuzz`: frames that nobody thought of.
+/// `chaos`, `soak`: what fails, and for how long it does not.
+mod proof;
+/// Programs that run the agent as it is released.
+mod release;
+/// `fuzz`: inputs that nobody thought of.
 mod fuzz;
+/// `image`: a container image of the agent.
+mod image;
+/// `package`: what hosts are installed from.
+mod package;
 /// `ci`: all of it, in order.
 mod ci;
 
@@ -54,8 +62,16 @@ enum Task {
     Exhaustive(exhaustive::Args),
     /// Measure weir beside what it is compared with.
     Bench(bench::Args),
-    /// Look for frames that break the parser or a verdict.
+    /// Have everything fail that can, under traffic, and judge every frame.
+    Chaos(proof::Args),
+    /// Floods, lists, reloads, kills, bans and requests together: nothing grows, every frame is counted.
+    Soak(proof::Args),
+    /// Look for inputs that break a parser or a verdict.
     Fuzz(fuzz::Args),
+    /// Build the container image of the agent.
+    Image(image::Args),
+    /// Make the Debian package, with a bill of materials and sums.
+    Package(package::Args),
     /// Do what CI does: lint, demo, test.
     Ci,
     /// Run the tests of a guest, as its first process: what `test kernels` boots.
@@ -72,7 +88,11 @@ fn main() -> ExitCode {
         Task::Test(args) => test::run(&args),
         Task::Exhaustive(args) => exhaustive::run(&args),
         Task::Bench(args) => bench::run(&args),
+        Task::Chaos(args) => proof::run("chaos", &args),
+        Task::Soak(args) => proof::run("soak", &args),
         Task::Fuzz(args) => fuzz::run(&args),
+        Task::Image(args) => image::run(&args),
+        Task::Package(args) => package::run(&args),
         Task::Ci => ci::run(),
         Task::Guest => kernels::guest(),
     };

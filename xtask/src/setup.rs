@@ -40,6 +40,10 @@ pub(crate) enum Need {
     Kernels,
     /// What the benchmark compares weir with, as far as this distribution has it.
     Bench,
+    /// What makes and checks the Debian package.
+    Package,
+    /// What makes the bill of materials. Not part of the set-up of everything: only releases have one.
+    Materials,
     /// The fuzzer. Not part of the set-up of everything: it builds for minutes and few run it.
     Fuzz,
 }
@@ -87,6 +91,20 @@ pub(crate) fn peers() {
     }
 }
 
+/// Gets what makes the Debian package; where it cannot be had, tests of the package say so.
+pub(crate) fn package() {
+    if let Err(error) = ensure(&[Need::Package]) {
+        eprintln!("setup: tests of the Debian package are not run: {error:#}");
+    }
+}
+
+/// Gets one of them alone, as far as it can be had; says why where not.
+pub(crate) fn peer(name: &str) {
+    if let Err(error) = peers::ensure_one(name) {
+        eprintln!("setup: {name} is not used: {error:#}");
+    }
+}
+
 /// Sets up what is needed; says nothing unless something has to be installed.
 pub(crate) fn ensure(needs: &[Need]) -> Result<()> {
     install(needs).map(drop)
@@ -99,7 +117,8 @@ fn install(needs: &[Need]) -> Result<Vec<Found>> {
             Need::Build => [toolchain::packages(), linker::packages()].concat(),
             Need::Run => tool::RUN.packages(),
             Need::Kernels => tool::KERNELS.packages(),
-            Need::Test | Need::Lint | Need::Bench | Need::Fuzz => Vec::new(),
+            Need::Package => tool::PACKAGE.packages(),
+            Need::Test | Need::Lint | Need::Bench | Need::Materials | Need::Fuzz => Vec::new(),
         });
     }
     apt::install(&packages)?;
@@ -118,6 +137,8 @@ fn install(needs: &[Need]) -> Result<Vec<Found>> {
             Need::Test => vec![tool::nextest()?],
             Need::Lint => tool::lint()?,
             Need::Bench => Vec::new(),
+            Need::Package => tool::package()?,
+            Need::Materials => vec![tool::materials()?],
             Need::Fuzz => vec![tool::fuzz()?],
         });
     }

@@ -177,7 +177,6 @@ async fn change(desk: &Desk, peer: &Peer, ask: Ask) -> Reply {
         Ask::Lift(_) | Ask::Withdraw(..) => ("lift", 1),
         Ask::List | Ask::Get(_) => ("read", 0),
     };
-    tracing::debug!(?ask, "asked for a change");
     let answer = desk.ask_as(peer.actor(), ask).await;
     let result = answer.as_ref().map_or_else(|problem| problem.status.as_u16(), |_| 200);
     tracing::info!(by = %peer.actor(), what, rules, result, "rules");
@@ -244,4 +243,23 @@ pub(crate) fn conflict(prefix: IpNet, entry: IpNet, whose: &str, mend: &str) -> 
         .field("prefix")
         .value(prefix.to_string())
         .mend(mend)
+}
+
+/// Any body of a request for rules, and any prefix in a path. What is refused says which field.
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) fn fuzz(input: &[u8]) {
+    if let Ok(Orders { rules }) = serde_json::from_slice(input) {
+        for order in rules {
+            let prefix = order.prefix.clone().unwrap_or_default();
+            match order.wanted("rules[0].", &prefix) {
+                Ok(wanted) => assert!(wanted.lasts.is_none_or(|lasts| lasts <= Lasts::MAX)),
+                Err(problem) => assert!(!format!("{problem:?}").is_empty()),
+            }
+        }
+    }
+    if let Ok(text) = std::str::from_utf8(input)
+        && let Ok(prefix) = parse("prefix", text)
+    {
+        assert_eq!(parse("prefix", &prefix.to_string()).ok(), Some(prefix));
+    }
 }

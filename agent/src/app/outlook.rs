@@ -1,6 +1,9 @@
 //! What is in force, for others.
 
-use std::time::{Duration, SystemTime};
+use std::{
+    sync::atomic::Ordering::Relaxed,
+    time::{Duration, SystemTime},
+};
 
 use weir_common::ABI_VERSION;
 
@@ -35,6 +38,7 @@ impl App {
             limits: built.policy.limits.iter().map(LimitRecord::from).collect(),
             feeds: self.feeds.iter().map(FeedRecord::from).collect(),
             conflicts: built.conflicts.clone(),
+            confinement: Some(self.confinement.clone()),
             tables: vec![table("ipv4", built.demand.v4, room.v4), table("ipv6", built.demand.v6, room.v6)],
         };
         let (interfaces, missing) = (self.interfaces.clone(), self.missing());
@@ -81,10 +85,20 @@ impl App {
         self.notifier.set(Kind::InterfaceLost, self.missing().into_iter().map(lost));
     }
 
+    /// Keeps the record. That it cannot be kept is told once: news of lists come every second.
     pub(super) fn store(&self, record: &Record) {
-        if let Err(error) = record.store(&self.places.state) {
-            tracing::error!(%error, directory = %self.places.state.display(),
-                "cannot write the record; enforcement goes on, but `weir explain` will not know the names");
+        let stored = record.store(&self.places.state);
+        match (stored, self.record_fails.load(Relaxed)) {
+            (Err(error), false) => {
+                self.record_fails.store(true, Relaxed);
+                tracing::error!(%error, directory = %self.places.state.display(),
+                    "cannot write the record; enforcement goes on, but `weir explain` will not know the names");
+            }
+            (Ok(()), true) => {
+                self.record_fails.store(false, Relaxed);
+                tracing::info!("the record is written again");
+            }
+            (Err(_), true) | (Ok(()), false) => {}
         }
     }
 }

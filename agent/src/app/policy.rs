@@ -1,4 +1,5 @@
-//! Which configuration is in force: from a start, from SIGHUP, from `weir policy apply` and `rollback`.
+//! Which configuration is in force: from a start, from SIGHUP or a changed file, from `weir policy apply`
+//! and `rollback`.
 
 use std::{
     fs, io,
@@ -7,9 +8,10 @@ use std::{
 };
 
 use axum::http::StatusCode;
+use sd_notify::NotifyState;
 use tokio::runtime;
 
-use super::{App, AppError, Places, build::build, feeds::files};
+use super::{App, AppError, Places, build::build, feeds::files, signals::tell_systemd};
 use crate::{
     api::{
         PolicyJob, Problem,
@@ -17,11 +19,12 @@ use crate::{
     },
     audit::Actor,
     config::{self, Config, ConfigError},
+    digest::Digest,
     notify::Kind,
     policy::generations::Way,
     telemetry::metrics::{Metrics, View},
     versions::{
-        By, Cause, Digest, How, Proposal, Saved, Version, VersionError, Versions,
+        By, Cause, How, Proposal, Saved, Version, VersionError, Versions,
         file::{self, Staged},
         signature::SignatureError,
     },
@@ -45,6 +48,12 @@ pub(super) enum Refusal {
         path.display()
     )]
     File { path: PathBuf, error: io::Error },
+    #[error(
+        "{field}: {}: this agent cannot read there, since it gave up what its configuration did not name when \
+         it started; put it into {}, or put the configuration in place and restart weir: the kernel enforces on",
+        path.display(), beside.display()
+    )]
+    OutOfReach { field: String, path: PathBuf, beside: PathBuf },
     #[error("{0}")]
     Agent(#[from] AppError),
 }
@@ -65,17 +74,20 @@ impl App {
     }
 
     /// Reads the configuration anew, and all lists with it.
-    pub(super) fn reload(&mut self, metrics: &Metrics) {
-        let cause = Cause { by: By::signal(), how: How::Reload, returns_to: None, note: String::new() };
+    pub(super) fn reload(&mut self, metrics: &Metrics, by: By, actor: Actor) {
+        tell_systemd(&[NotifyState::Reloading]);
+        let cause = Cause { by, how: How::Reload, returns_to: None, note: String::new() };
         let result = self.try_reload(metrics, &cause);
         self.reloaded(metrics, result.is_ok());
-        self.note_policy(metrics, Actor::Signal("SIGHUP"), result.as_ref().err());
+        self.note_policy(metrics, actor, result.as_ref().err());
         tell(&cause, result.as_ref());
+        tell_systemd(&[NotifyState::Ready]);
     }
 
     fn try_reload(&mut self, metrics: &Metrics, cause: &Cause) -> Result<Option<Version>, Refusal> {
         let proposal = Proposal::read(&self.places.config)?;
         let signed = self.permit(&proposal, false)?;
+        self.reaches(&proposal.config)?;
         let warning = self.at_start_warning(&proposal.config);
         self.adopt(metrics, proposal.config.clone(), || Ok(()))?;
         if let Some(warning) = warning {
@@ -129,6 +141,7 @@ impl App {
     /// Finds out whether a configuration could be put in force, as far as that can be known before.
     fn rehearse(&self, proposal: &Proposal, manner: &Manner, how: How) -> Result<Applied, Refusal> {
         self.permit(proposal, how == How::Rollback)?;
+        self.reaches(&proposal.config)?;
         drop(self.stage(proposal, manner.until_restart)?);
         let mut warnings = Vec::new();
         warnings.extend(self.at_start_warning(&proposal.config));
@@ -146,6 +159,7 @@ impl App {
         manner: &Manner,
     ) -> Result<Applied, Refusal> {
         let signed = self.permit(proposal, cause.how == How::Rollback)?;
+        self.reaches(&proposal.config)?;
         let mut warnings: Vec<String> = self.at_start_warning(&proposal.config).into_iter().collect();
         let staged = self.stage(proposal, manner.until_restart)?;
         let path = self.places.config.clone();
@@ -181,6 +195,13 @@ impl App {
     /// Returns the time in a configuration's signature, if signatures are wanted and it is good.
     fn permit(&self, proposal: &Proposal, returns: bool) -> Result<Option<u64>, SignatureError> {
         permit(&self.places, proposal, &self.versions, returns)
+    }
+
+    /// Refuses a configuration that reads what this agent does not get at.
+    fn reaches(&self, config: &Config) -> Result<(), Refusal> {
+        let Some((field, path)) = self.reach.lacks(config) else { return Ok(()) };
+        let beside = self.places.config.parent().unwrap_or(Path::new("/")).to_owned();
+        Err(Refusal::OutOfReach { field, path, beside })
     }
 
     /// Writes a configuration beside the file that it is to replace, where it is not there already.
@@ -221,7 +242,7 @@ impl App {
         let published = in_force.is_ok();
         match in_force.and_then(|()| commit()) {
             Ok(()) => {
-                self.watch.set(files(&self.config));
+                self.watch.set(files(&self.config, self.followed.as_ref()));
                 self.feed_notes.replaced(&self.audit, &old_feeds, &self.feeds);
                 let remembered = old_config.feeds;
                 runtime.block_on(self.engine.run(&self.config.feeds, &remembered, prepared.workers));
@@ -289,7 +310,8 @@ impl App {
         let in_force = self.in_force.as_ref();
         let built = build(&self.config, &self.feeds, in_force, &mut self.classes, &mut numbers)?;
         if attach {
-            self.interfaces = self.datapath.attach(&self.config.interfaces)?;
+            let interfaces = self.datapath.attach(&self.config.interfaces)?;
+            self.attached(interfaces);
             self.set_event_budget();
         }
         let (publication, way) = self.datapath.publish(&built.next(&self.classes))?;
@@ -348,7 +370,9 @@ impl From<Refusal> for Problem {
             Refusal::Config(error) => Self::from(error),
             Refusal::Version(error) => Self::from(error),
             Refusal::Signature(_) => Self::new(StatusCode::FORBIDDEN, text),
-            Refusal::File { .. } | Refusal::Agent(_) => Self::new(StatusCode::CONFLICT, text),
+            Refusal::File { .. } | Refusal::OutOfReach { .. } | Refusal::Agent(_) => {
+                Self::new(StatusCode::CONFLICT, text)
+            }
         }
     }
 }

@@ -1,21 +1,22 @@
 //! What runs beside the one task that owns the datapath.
 
 use std::{
-    net::SocketAddr,
+    io,
+    net::{SocketAddr, TcpListener as StdListener},
     sync::{Arc, atomic::Ordering::Relaxed},
 };
 
 use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 use weir_common::event::Event;
 
-use super::{App, AppError};
+use super::{App, AppError, Places, error::system};
 use crate::{
     api::{Api, Desk, socket::Socket, tls::Tls},
-    config::Listen,
+    config::{Config, Listen},
     escalate::Ladder,
     events::Ration,
     notify,
-    proxy::{fleet, judge::Judge, push},
+    proxy::{Sockets, fleet, judge::Judge, push},
     telemetry::{
         self,
         metrics::Metrics,
@@ -49,25 +50,47 @@ pub(super) fn serve_api(
     });
 }
 
-/// Where pages are served: bound before anything in the kernel is touched, since there may be no port.
+/// Everything that is listened on: bound before anything in the kernel is touched, since there may be no
+/// port, and before the agent gives up listening on others.
+pub(super) struct Bound {
+    pub(super) socket: Socket,
+    pub(super) sockets: Sockets,
+    pub(super) listeners: Listeners,
+    pub(super) tls: Option<Tls>,
+}
+
+impl Bound {
+    pub(super) fn new(places: &Places, config: &Config) -> Result<Self, AppError> {
+        let path = places.socket.as_ref().unwrap_or(&config.listen.control);
+        let socket = Socket::bind(path).map_err(|error| AppError::Control { path: path.clone(), error })?;
+        let sockets = Sockets::bind(&config.l7.listen).map_err(AppError::Proxy)?;
+        let listeners = Listeners::bind(&config.listen)?;
+        let tls = config.listen.control_tls.as_ref().map(Tls::bind).transpose();
+        Ok(Self { socket, sockets, listeners, tls: tls.map_err(AppError::ControlTls)? })
+    }
+}
+
+/// Where pages are served.
 pub(super) struct Listeners {
-    metrics: TcpListener,
-    status: Option<TcpListener>,
+    metrics: StdListener,
+    status: Option<StdListener>,
 }
 
 impl Listeners {
-    pub(super) async fn bind(listen: &Listen) -> Result<Self, AppError> {
-        let metrics = bind("metrics", listen.metrics).await?;
-        let status = match listen.status {
-            Some(address) => Some(bind("status", address).await?),
-            None => None,
-        };
+    pub(super) fn bind(listen: &Listen) -> Result<Self, AppError> {
+        let metrics = bind("metrics", listen.metrics)?;
+        let status = listen.status.map(|address| bind("status", address)).transpose()?;
         Ok(Self { metrics, status })
     }
 }
 
-async fn bind(field: &'static str, address: SocketAddr) -> Result<TcpListener, AppError> {
-    TcpListener::bind(address).await.map_err(|error| AppError::Listen { field, address, error })
+fn bind(field: &'static str, address: SocketAddr) -> Result<StdListener, AppError> {
+    let bind = || -> io::Result<StdListener> {
+        let listener = StdListener::bind(address)?;
+        listener.set_nonblocking(true)?;
+        Ok(listener)
+    };
+    bind().map_err(|error| AppError::Listen { field, address, error })
 }
 
 impl App {
@@ -82,9 +105,11 @@ impl App {
         let mut tasks = JoinSet::new();
         let pages = Pages { metrics: Arc::clone(metrics), pins: self.places.pins.clone() };
         let mut stop_server = stopped.clone();
+        let listen = |listener| TcpListener::from_std(listener).map_err(system("listen for pages"));
+        let listener = listen(listeners.metrics)?;
         tasks.spawn(async move {
             let stop = async move { _ = stop_server.changed().await };
-            if let Err(error) = server::serve(listeners.metrics, pages, stop).await {
+            if let Err(error) = server::serve(listener, pages, stop).await {
                 tracing::error!(%error, "the metrics listener ended");
             }
         });
@@ -95,16 +120,19 @@ impl App {
                 state: self.places.state.clone(),
                 bulletin: self.bulletin.clone(),
                 notifier: self.notifier.clone(),
+                ladder: ladder.clone(),
+                events: self.events.clone(),
+                naming: Arc::clone(&self.naming),
             };
-            tasks.spawn(page::serve(listener, facts, stopped.clone()));
+            tasks.spawn(page::serve(listen(listener)?, facts, stopped.clone()));
         }
         let events = self.datapath.events()?;
-        let (counter, keeper) = (Arc::clone(metrics), self.events.clone());
+        let (counter, keeper, naming) = (Arc::clone(metrics), self.events.clone(), Arc::clone(&self.naming));
         let (mut ration, configured, cpus) = (Ration::default(), Arc::clone(&self.event_budget), cpus());
         tasks.spawn(async move {
             let take = |event: Event| {
                 counter.events.fetch_add(1, Relaxed);
-                telemetry::packet(&event);
+                telemetry::packet(&event, &naming);
                 keeper.push(event);
                 if ration.admits(&event, configured.load(Relaxed), cpus) {
                     ladder.packet(&event);
@@ -137,12 +165,14 @@ impl App {
         stopped: &watch::Receiver<()>,
     ) -> Result<(), AppError> {
         let (l7, registry) = (&self.config.l7, &judge.counts().registry);
-        push::spawn(&l7.push, &self.bulletin, judge, tasks, stopped).map_err(AppError::Metrics)?;
+        let reloader = self.reloader.as_ref();
+        push::spawn(&l7.push, reloader, &self.bulletin, judge, tasks, stopped).map_err(AppError::Metrics)?;
         self.notifier.register(registry).map_err(AppError::Metrics)?;
         notify::spawn(&l7.notify, &self.notifier, &self.bulletin, tasks, stopped);
         if let Some(settings) = &l7.fleet {
             let (book, state) = ((desk.clone(), self.bulletin.clone()), self.places.state.clone());
-            fleet::spawn(settings, state, book, registry, tasks, stopped).map_err(AppError::Metrics)?;
+            fleet::spawn(settings, (state, Arc::clone(&self.naming)), book, registry, tasks, stopped)
+                .map_err(AppError::Metrics)?;
         }
         Ok(())
     }

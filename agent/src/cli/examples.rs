@@ -11,7 +11,8 @@ Examples:
 
 Exit codes:
   0   done
-  1   failed: refused by the agent, no agent, nothing loaded, a list that cannot be had
+  1   failed: refused by the agent, no agent, nothing loaded (`weir status` says that with 0), a list that
+      cannot be had
   2   only if asked for: `weir policy diff --exit-code` has found a difference
   64  wrong usage, or an invalid configuration: nothing was changed";
 
@@ -26,6 +27,7 @@ WEIR_LOG sets what is logged: error, warn, info (the default) or debug.";
 pub(super) const CHECK: &str = "\
 Examples:
   weir check                     with the lists: how many entries, whom they would hit
+  weir check --no-lists          the file alone, in no time
   weir check --config new.yaml -o json";
 
 pub(super) const STATUS: &str = "\
@@ -37,6 +39,7 @@ pub(super) const EXPLAIN: &str = "\
 Examples:
   weir explain 198.51.100.7
   weir explain 2001:db8::7 --port 443/tcp     with the limits of that port alone
+  weir explain 198.51.100.0/24                what its addresses get, and what meets it
   weir explain 198.51.100.7 -o json | jq .changes
 
 Tells the verdict on a packet from there and why, the rule, lists and limits that decide, since when and
@@ -105,7 +108,7 @@ Examples:
 
 pub(super) const L7: &str = "\
 Examples:
-  weir l7 test config/l7-cases.yaml";
+  weir l7 test cases.yaml -c weir.yaml            do requests get what they should?";
 
 pub(super) const UNLOAD: &str = "\
 Examples:
@@ -129,7 +132,7 @@ Examples:
 
 pub(super) const POLICY: &str = "\
 Examples:
-  weir policy test config/policy-cases.yaml       do packets get what they should?
+  weir policy test cases.yaml -c weir.yaml        do packets get what they should?
   weir policy diff new.yaml                       what would change, before anything does
   weir policy apply new.yaml --note 'blocklist X'
   weir policy history
@@ -139,6 +142,7 @@ pub(super) const REPLAY: &str = "\
 Examples:
   weir replay capture.pcapng                      what the policy would have done to it
   weir replay capture.pcap --against new.yaml     where another one would differ
+  weir replay capture.pcap --rules                with the bans that are in force now
   tcpdump -i eth0 -w - -c 100000 | weir replay -";
 
 pub(super) const AUDIT: &str = "\

@@ -49,15 +49,20 @@ impl Default for Audit {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Raw {
-    /// Its file; `audit.jsonl` in the state directory unless it is named.
+    /// Its file; default: `audit.jsonl` in the state directory.
+    #[schemars(extend("x-type" = "path"))]
     path: Option<Text>,
-    /// How large a file becomes, like `64MiB`, before the next begins.
+    /// How large a file becomes before the next begins.
+    #[schemars(extend("x-type" = "size", "default" = "64MiB", "x-least" = "64KiB", "x-most" = "16GiB"))]
     size: Option<Text>,
-    /// How many files are kept.
+    /// How many files are kept, the one being written included.
+    #[schemars(extend("x-type" = "number", "x-unit" = "files", "default" = 16, "minimum" = 2, "maximum" = 10_000))]
     files: Option<Spanned<u32>>,
-    /// Addresses as they are, or names that a key makes of them.
+    /// Addresses as they are, or names that a key makes of them: here, in logs, in events and on the status
+    /// page.
+    #[schemars(extend("default" = "plain"))]
     addresses: RawAddresses,
-    /// The /24 or /48 around an address stands beside its name.
+    /// With `pseudonymous`: the /24 or /48 around an address stands beside its name.
     prefixes: bool,
 }
 
@@ -65,8 +70,10 @@ pub(super) struct Raw {
 #[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 enum RawAddresses {
+    /// As they are.
     #[default]
     Plain,
+    /// Names that a key makes of them.
     Pseudonymous,
 }
 

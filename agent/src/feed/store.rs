@@ -7,6 +7,9 @@
 mod layout;
 /// When entries came.
 mod came;
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) use layout::fuzz;
+
 #[cfg(test)]
 mod tests;
 
@@ -40,6 +43,15 @@ pub struct Validators {
     pub etag: Option<String>,
     /// `Last-Modified`.
     pub last_modified: Option<String>,
+}
+
+/// What a list has in common with a prefix.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Overlap {
+    /// Its prefixes in which the whole of it lies.
+    pub around: Vec<IpNet>,
+    /// How many of its prefixes lie in it, and are longer.
+    pub inside: u64,
 }
 
 /// A last good list.
@@ -180,15 +192,23 @@ impl Store {
     /// # Errors
     /// [`StoreError`] where the list cannot be read.
     pub fn covering(&self, name: &str, address: IpAddr) -> Result<Vec<IpNet>, StoreError> {
+        self.overlap(name, address.to_canonical().into()).map(|overlap| overlap.around)
+    }
+
+    /// Returns what a feed's last good list has in common with a prefix, read from disk likewise.
+    ///
+    /// # Errors
+    /// [`StoreError`] where the list cannot be read.
+    pub fn overlap(&self, name: &str, prefix: IpNet) -> Result<Overlap, StoreError> {
         let path = self.path(name);
         let found = match File::open(&path) {
-            Ok(file) => layout::covering(file, address),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
+            Ok(file) => layout::overlap(file, prefix),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Overlap::default()),
             Err(error) => Err(Damage::Io(error)),
         };
         let mut found = found.map_err(|damage| StoreError { path, message: damage.to_string() })?;
-        found.sort_unstable_by_key(IpNet::prefix_len);
-        found.dedup();
+        found.around.sort_unstable_by_key(IpNet::prefix_len);
+        found.around.dedup();
         Ok(found)
     }
 

@@ -34,7 +34,7 @@ use tokio::{
     time::sleep,
 };
 
-use crate::{api::Desk, config::l7, rules::Bulletin, telemetry::registry::Registry};
+use crate::{api::Desk, config::l7, naming::Naming, rules::Bulletin, telemetry::registry::Registry};
 use link::Fault;
 
 /// Pauses between attempts to connect: the first, and the longest; each is twice the one before.
@@ -45,6 +45,7 @@ const PAUSES: (Duration, Duration) = (Duration::from_millis(100), Duration::from
 struct Member {
     settings: l7::Fleet,
     state: PathBuf,
+    naming: Arc<Naming>,
     desk: Desk,
     bulletin: Bulletin,
     counts: Counts,
@@ -151,14 +152,15 @@ pub(crate) fn describe(registry: &Registry) -> prometheus::Result<()> {
 /// If there is a metric of that name.
 pub(crate) fn spawn(
     settings: &l7::Fleet,
-    state: PathBuf,
+    (state, naming): (PathBuf, Arc<Naming>),
     (desk, bulletin): (Desk, Bulletin),
     registry: &Registry,
     tasks: &mut JoinSet<()>,
     stopped: &watch::Receiver<()>,
 ) -> prometheus::Result<()> {
     let counts = Counts::new(registry)?;
-    let member = Member { settings: settings.clone(), state, desk, bulletin, counts, shared: Arc::default() };
+    let (settings, shared) = (settings.clone(), Arc::default());
+    let member = Member { settings, state, naming, desk, bulletin, counts, shared };
     let mut stopped = stopped.clone();
     tasks.spawn(async move {
         tokio::select! {
@@ -203,3 +205,6 @@ impl Patience {
         self.pause = (self.pause * 2).min(PAUSES.1);
     }
 }
+
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) use entry::fuzz;

@@ -27,7 +27,7 @@ use tokio::{
 use super::{
     Surface,
     judge::{Judge, Seen},
-    listener::Listener,
+    listener::{Listener, Stream},
     logs,
 };
 use crate::{
@@ -43,6 +43,9 @@ const BOUNDS: Bounds = Bounds {
     header_patience: Duration::from_secs(30),
     lifetime: Duration::from_hours(1),
 };
+/// How long the first byte is waited for: proxies connect because they have something to ask. Whoever has
+/// not would keep the place of others.
+const SILENCE_AT_FIRST: Duration = Duration::from_secs(2);
 /// Largest body of a request for feedback.
 const FEEDBACK_BYTES_MAX: usize = 1 << 20;
 const FEEDBACK_PATIENCE: Duration = Duration::from_secs(5);
@@ -86,7 +89,16 @@ pub(super) async fn serve(listener: Listener, judge: Judge, stopped: watch::Rece
     let router =
         Router::new().route("/v1/auth", any(auth)).route("/v1/feedback", post(feedback)).with_state(desk);
     let connection = stopped.clone();
-    listener.serve(stopped, |stream| converse(stream, router.clone(), connection.clone(), BOUNDS)).await;
+    listener.serve(stopped, |stream| converse_soon(stream, router.clone(), connection.clone())).await;
+}
+
+/// Serves a connection on which something is asked at once.
+async fn converse_soon(stream: Stream, router: Router, mut stopped: watch::Receiver<()>) {
+    tokio::select! {
+        asked = timeout(SILENCE_AT_FIRST, stream.readable()) => if asked.is_err() { return },
+        _ = stopped.changed() => return,
+    }
+    converse(stream, router, stopped, BOUNDS).await;
 }
 
 async fn auth(State(Desk { judge, .. }): State<Desk>, request: HttpRequest) -> Response {
@@ -145,6 +157,29 @@ async fn feedback(State(Desk { judge, bodies }): State<Desk>, request: HttpReque
     let lines = body.split(|byte| *byte == b'\n').filter(|line| !line.trim_ascii().is_empty());
     let understood = lines.filter(|line| logs::take(&judge, line)).count();
     (StatusCode::OK, format!("{{\"understood\": {understood}}}\n")).into_response()
+}
+
+/// Any headers, a line each, behind a line with a query. What a hop says that is not trusted is not
+/// believed.
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) fn fuzz(input: &[u8]) {
+    let mut lines = input.split(|byte| *byte == b'\n');
+    let query = String::from_utf8_lossy(lines.next().unwrap_or_default()).into_owned();
+    let mut map = axum::http::HeaderMap::new();
+    for line in lines {
+        let Some(colon) = line.iter().position(|byte| *byte == b':') else { continue };
+        let (name, value) = line.split_at(colon);
+        let name = axum::http::HeaderName::from_bytes(name);
+        if let (Ok(name), Ok(value)) = (name, HeaderValue::from_bytes(value.get(1..).unwrap_or_default())) {
+            map.append(name, value);
+        }
+    }
+    let headers = Headers::of(&map);
+    let Some(peer) = peer(&headers, &Wishes::of(&query)) else { return };
+    let trusted = [ipnet::IpNet::from(IpAddr::from([10, 0, 0, 1]))];
+    let client = client::find(&trusted, peer, headers.get("x-forwarded-for").into_iter());
+    assert!(client::is_trusted(&trusted, peer.to_canonical()) || client.address == peer.to_canonical());
+    assert_eq!(client.direct, client.address == peer.to_canonical());
 }
 
 #[cfg(test)]

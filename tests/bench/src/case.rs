@@ -16,6 +16,10 @@ mod feeds;
 mod flood;
 /// What gets through while agents and tables change.
 mod upgrade;
+/// How fast captures are judged.
+mod replay;
+/// A start after a reboot.
+mod start;
 
 /// How long a proxy waits for a decision.
 mod l7;
@@ -43,6 +47,10 @@ pub(crate) enum Case {
     Flood,
     /// What gets through while agents and tables change.
     Upgrade,
+    /// How fast captures are judged.
+    Replay,
+    /// How long a start takes, without the server of the list.
+    Start,
     /// How long a proxy waits for a decision, with and without a flood.
     L7,
     /// All of these.
@@ -75,7 +83,7 @@ impl Settings {
 }
 
 impl Case {
-    const EACH: [Self; 9] = [
+    const EACH: [Self; 11] = [
         Self::Table,
         Self::Verdict,
         Self::Live,
@@ -84,6 +92,8 @@ impl Case {
         Self::Feeds,
         Self::Flood,
         Self::Upgrade,
+        Self::Replay,
+        Self::Start,
         Self::L7,
     ];
 
@@ -103,6 +113,8 @@ impl Case {
             Self::Feeds => "feeds: long lists, beside iprange and ipset",
             Self::Flood => "flood: the agent while its host is flooded",
             Self::Upgrade => "upgrade: what gets through while agents and tables change",
+            Self::Replay => "replay: captures under a policy",
+            Self::Start => "start: from a process to enforcement, by what is on disk",
             Self::L7 => "l7: questions of proxies at fixed rates, with and without a flood",
             Self::All => "all",
         }
@@ -119,6 +131,8 @@ impl Case {
             Self::Feeds => feeds::run(settings),
             Self::Flood => flood::run(settings),
             Self::Upgrade => upgrade::run(settings),
+            Self::Replay => replay::run(settings),
+            Self::Start => start::run(settings),
             Self::L7 => l7::run(settings),
             Self::All => Ok(Vec::new()),
         }

@@ -27,7 +27,7 @@ struct Debian {
 /// Ahead of packages whose libraries are too many to be named: apt-get is asked which this machine lacks.
 const ALL: &str = "";
 
-const DEBIAN_PEERS: [Debian; 10] = [
+const DEBIAN_PEERS: [Debian; 12] = [
     Debian { path: "usr/bin/crowdsec", packages: &["crowdsec"], version: "-version" },
     Debian { path: "usr/bin/iprange", packages: &["iprange"], version: "--version" },
     Debian {
@@ -53,6 +53,21 @@ const DEBIAN_PEERS: [Debian; 10] = [
     },
     Debian { path: "usr/bin/minisign", packages: &["minisign", "libsodium23"], version: "-v" },
     Debian { path: "usr/bin/prometheus", packages: &["prometheus"], version: "--version" },
+    Debian {
+        path: "usr/bin/buildah",
+        // With the policy and the seccomp profile of containers.
+        packages: &[
+            "buildah",
+            "golang-github-containers-common",
+            "golang-github-containers-image",
+            "libgpgme11",
+            "libassuan0",
+            "libdevmapper1.02.1",
+            "libseccomp2",
+        ],
+        version: "--version",
+    },
+    Debian { path: "usr/sbin/runc", packages: &["runc", "libseccomp2"], version: "--version" },
     // Last: it brings many libraries, which others do not need.
     Debian {
         path: "usr/bin/chromedriver",
@@ -65,17 +80,7 @@ const LIBRARIES: [&str; 2] = ["debian/usr/lib/x86_64-linux-gnu", "debian/lib/x86
 
 /// Gets those that are missing. Returns what is there, and why the others are not.
 pub(super) fn ensure() -> Vec<Result<Found>> {
-    let debian = DEBIAN_PEERS.iter().map(|Debian { path, packages, version }| {
-        let program = directory("debian").join(path);
-        if !program.is_file() {
-            let all = match packages {
-                [ALL, packages @ ..] => apt::lacking(packages)?,
-                packages => packages.iter().map(|package| (*package).to_owned()).collect(),
-            };
-            all.iter().try_for_each(|package| unpack(package).with_context(|| format!("get {path}")))?;
-        }
-        found(path.rsplit('/').next().unwrap_or(path), &program, &[version])
-    });
+    let debian = DEBIAN_PEERS.iter().map(Debian::ensure);
     let python = PYTHON_PEERS.iter().map(|(package, version)| {
         let mark = directory("python").join(format!("{package}-{version}"));
         if !mark.is_file() {
@@ -85,6 +90,27 @@ pub(super) fn ensure() -> Vec<Result<Found>> {
         Ok(Found { name: package, version: (*version).to_owned(), detail: relative(&directory("python")) })
     });
     debian.chain(python).collect()
+}
+
+/// Gets the program of that name alone, if it is missing.
+pub(super) fn ensure_one(name: &str) -> Result<Found> {
+    let peer = DEBIAN_PEERS.iter().find(|peer| peer.path.ends_with(&format!("/{name}")));
+    peer.with_context(|| format!("no peer is called {name}"))?.ensure()
+}
+
+impl Debian {
+    fn ensure(&self) -> Result<Found> {
+        let Self { path, packages, version } = self;
+        let program = directory("debian").join(path);
+        if !program.is_file() {
+            let all = match packages {
+                [ALL, packages @ ..] => apt::lacking(packages)?,
+                packages => packages.iter().map(|package| (*package).to_owned()).collect(),
+            };
+            all.iter().try_for_each(|package| unpack(package).with_context(|| format!("get {path}")))?;
+        }
+        found(path.rsplit('/').next().unwrap_or(path), &program, &[version])
+    }
 }
 
 /// Downloads a package of Debian and unpacks it, for which nobody need be root.

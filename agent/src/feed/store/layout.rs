@@ -17,7 +17,6 @@ use std::{
     fmt,
     fs::File,
     io::{self, Read, Seek as _, SeekFrom},
-    net::IpAddr,
     time::{Duration, SystemTime},
 };
 
@@ -25,7 +24,7 @@ use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use serde::{Deserialize, Serialize};
 use weir_common::addr::{Address, V6, network_v4};
 
-use super::{Content, Validators};
+use super::{Content, Overlap, Validators};
 use crate::feed::{Entries, Listing, ledger::Ledger};
 
 const MAGIC: &[u8; 8] = b"weirlist";
@@ -270,25 +269,30 @@ pub(super) fn read(mut file: File, basis: &str) -> Result<Option<(Header, Meta, 
     Ok(Some((header, meta, content)))
 }
 
-/// Returns the prefixes in which an address is. Damage behind the head is not noticed.
-pub(super) fn covering(mut file: File, address: IpAddr) -> Result<Vec<IpNet>, Damage> {
+/// Returns what the list has in common with a prefix. Damage behind the head is not noticed.
+pub(super) fn overlap(mut file: File, prefix: IpNet) -> Result<Overlap, Damage> {
     let header = head(&mut file)?;
     let mut pieces = Pieces { file, checksum: crc32fast::Hasher::new() };
     pieces.bytes(u64::from(header.meta))?;
-    let mut found = Vec::new();
-    let address = Address::from(address);
+    let mut found = Overlap::default();
+    let (address, bits) = (Address::from(prefix.network()), prefix.prefix_len());
     for [v4, v6] in
         [[0, 1], [2, 3]].map(|pair| pair.map(|at: usize| header.counts.get(at).copied().unwrap_or(0)))
     {
         pieces.each_v4(v4, |network, length| {
-            if matches!(address, Address::V4(bits) if network_v4(bits, length.into()) == network) {
-                found.extend(Ipv4Net::new(network.into(), length).map(IpNet::V4));
+            // A length that none has is damage, which is told once the list is read.
+            let (Address::V4(wanted), 0..=32) = (address, length) else { return };
+            if length <= bits && network_v4(wanted, length.into()) == network {
+                found.around.extend(Ipv4Net::new(network.into(), length).map(IpNet::V4));
             }
+            found.inside += u64::from(length > bits && network_v4(network, bits.into()) == wanted);
         })?;
         pieces.each_v6(v6, |network, length| {
-            if matches!(address, Address::V6(bits) if bits.network(length.into()) == network) {
-                found.extend(Ipv6Net::new(network.into(), length).map(IpNet::V6));
+            let (Address::V6(wanted), 0..=128) = (address, length) else { return };
+            if length <= bits && wanted.network(length.into()) == network {
+                found.around.extend(Ipv6Net::new(network.into(), length).map(IpNet::V6));
             }
+            found.inside += u64::from(length > bits && network.network(bits.into()) == wanted);
         })?;
     }
     Ok(found)
@@ -387,3 +391,9 @@ impl Pieces {
         Ok(())
     }
 }
+
+/// What is fuzzed of it.
+#[cfg(any(test, feature = "fuzz"))]
+mod fuzz;
+#[cfg(any(test, feature = "fuzz"))]
+pub(crate) use fuzz::fuzz;
