@@ -52,6 +52,7 @@ pub mod trial;
 use std::{collections::BTreeMap, io, path::PathBuf, sync::Arc, time::Instant};
 
 pub use attach::{Attached, Change};
+pub use interfaces::counter_slots;
 pub use pins::Pins;
 pub use query::look_around;
 use weir_common::{

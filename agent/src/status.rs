@@ -5,7 +5,6 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use nix::net::if_::if_nametoindex;
 use serde::Serialize;
 use weir_common::{control, line::Memory as _, map::Map};
 
@@ -13,7 +12,9 @@ use crate::{
     audit::files::Head,
     config::Mode,
     confine::Confinement,
-    datapath::{DatapathError, Pins, attach, counters::Counters, memory::Mapped, probe, rules},
+    datapath::{
+        DatapathError, Pins, attach, counter_slots, counters::Counters, memory::Mapped, probe, rules,
+    },
     output::table,
     policy::protect::{self, Conflicts},
     record::{FeedRecord, Record, TableRecord},
@@ -110,14 +111,7 @@ pub fn read(pins: &Pins, state: &Path) -> Result<Status, DatapathError> {
     let memory = Mapped::open(pins)?;
     let publication = memory.line(Map::Control, 0).map_or(0, control::publications);
     let linked = pins.linked();
-    let mut slots = vec![(0, "other".to_owned())];
-    for name in &linked {
-        if let Ok(ifindex) = if_nametoindex(name.as_str())
-            && let slot @ 1.. = control::interface_slot(&memory, ifindex)
-        {
-            slots.push((slot, name.clone()));
-        }
-    }
+    let slots = counter_slots(&linked, &memory);
     let numbers: Vec<u32> = slots.iter().map(|(slot, _)| *slot).collect();
     let name_of = |slot: u32| slots.iter().find(|(s, _)| *s == slot).map(|(_, name)| name.clone());
     let packets = Counters::open(pins)?

@@ -11,11 +11,16 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result, anyhow, bail};
+use anyhow::{Context as _, Result, anyhow, bail, ensure};
 use nix::sys::signal::Signal;
 use tempfile::TempDir;
 
-use crate::{metrics::Metrics, namespace::Namespace, patience, process::Process};
+use crate::{
+    metrics::Metrics,
+    namespace::Namespace,
+    patience,
+    process::{Process, text},
+};
 
 /// How long a start or a stop may take on a busy machine.
 const PATIENCE_SECONDS: u64 = 30;
@@ -150,6 +155,17 @@ impl Agent {
     pub fn weir(&self, arguments: &[&str]) -> Result<Output> {
         let output = self.command(arguments).output();
         output.with_context(|| format!("run {} {}", self.program.display(), arguments.join(" ")))
+    }
+
+    /// Runs a command that must succeed, and returns all that it says.
+    ///
+    /// # Errors
+    /// If it cannot be run, or ends otherwise; with what it says, and the agent's log.
+    pub fn done(&self, arguments: &[&str]) -> Result<String> {
+        let output = self.weir(arguments)?;
+        let text = text(&output);
+        ensure!(output.status.success(), "{arguments:?}: {text}\n{}", self.log());
+        Ok(text)
     }
 
     /// Starts the agent and waits until it is ready. A second start, after a stop, appends to the log.

@@ -1,7 +1,7 @@
 //! Programs that do not outlive the test.
 
 use std::{
-    process::{Child, Command, ExitStatus},
+    process::{Child, Command, ExitStatus, Output},
     sync::mpsc::{self, Receiver, RecvTimeoutError, Sender},
     thread::{self, JoinHandle},
     time::{Duration, Instant},
@@ -15,6 +15,12 @@ use nix::{
 
 /// How often it is looked whether the program has ended.
 const POLL: Duration = Duration::from_millis(2);
+
+/// Returns all that a program has said, on both of its outputs.
+#[must_use]
+pub fn text(output: &Output) -> String {
+    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+}
 
 /// A program that runs until it ends, or this is dropped, or this process dies. Standard input,
 /// output and error are where the command has put them.

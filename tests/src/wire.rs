@@ -9,7 +9,9 @@ mod receiver;
 mod socket;
 
 use std::{
-    hint, thread,
+    hint,
+    net::{IpAddr, Ipv4Addr},
+    thread,
     time::{Duration, Instant, SystemTime},
 };
 
@@ -19,10 +21,34 @@ use nix::errno::Errno;
 pub use receiver::{Arrivals, Receiver};
 use socket::PacketSocket;
 
+use crate::{
+    frame::{Frame, Sight},
+    namespace::Pair,
+};
+
 /// How long a sender waits for a full queue.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// A sleep may end that much later than asked for; the rest of a pause is waited for awake.
 const OVERSLEEP: Duration = Duration::from_micros(200);
+
+/// Sends so many UDP packets to a port of the server from each source, and returns how many of each arrive
+/// behind XDP.
+///
+/// # Errors
+/// If they cannot be sent or received.
+pub fn deliver(pair: &Pair, sources: &[Ipv4Addr], port: u16, packets: usize) -> Result<Vec<usize>> {
+    let receiver =
+        pair.server.run(|| Receiver::start(Pair::INTERFACE, |frame| Some(Sight::of(frame)?.source)))?;
+    let wire = pair.client.run(|| Wire::open(Pair::INTERFACE))?;
+    for source in sources {
+        let frame = Frame::new().ipv4(*source, Pair::SERVER.v4).udp(4000, port).payload(b"weir").build();
+        for _ in 0..packets {
+            wire.send(&frame)?;
+        }
+    }
+    let arrivals = receiver.stop()?;
+    Ok(sources.iter().map(|source| arrivals.packets(&IpAddr::V4(*source))).collect())
+}
 
 /// Sends frames on an interface.
 #[derive(Debug)]

@@ -3,7 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot be set up has failed")]
 
 use std::{
-    net::{IpAddr, Ipv4Addr},
+    net::Ipv4Addr,
     thread,
     time::{Duration, Instant},
 };
@@ -11,10 +11,8 @@ use std::{
 use nix::sys::signal::Signal;
 use weir_tests::{
     agent::{Agent, binary},
-    frame::{Frame, Sight},
     namespace::Pair,
-    patience,
-    wire::{Receiver, Wire},
+    patience, wire,
 };
 
 const LISTED: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 7);
@@ -49,17 +47,7 @@ fn started(pair: &Pair, enforce: &str, mode: &str) -> Agent {
 
 /// Sends `packets` frames from each source and returns how many of each arrived behind XDP.
 fn deliver<const N: usize>(pair: &Pair, sources: [Ipv4Addr; N], port: u16, packets: usize) -> [usize; N] {
-    let receiver =
-        pair.server.run(|| Receiver::start(Pair::INTERFACE, |frame| Some(Sight::of(frame)?.source))).unwrap();
-    let wire = pair.client.run(|| Wire::open(Pair::INTERFACE)).unwrap();
-    for source in sources {
-        let frame = Frame::new().ipv4(source, Pair::SERVER.v4).udp(4000, port).payload(b"weir").build();
-        for _ in 0..packets {
-            wire.send(&frame).unwrap();
-        }
-    }
-    let arrivals = receiver.stop().unwrap();
-    sources.map(|source| arrivals.packets(&IpAddr::V4(source)))
+    wire::deliver(pair, &sources, port, packets).unwrap().try_into().unwrap()
 }
 
 /// Waits until `explain` gives this verdict for the address.

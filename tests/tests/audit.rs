@@ -60,11 +60,7 @@ fn path(agent: &Agent) -> PathBuf {
 
 /// Runs a command that must succeed.
 fn weir(agent: &Agent, arguments: &[&str]) -> String {
-    let output = agent.weir(arguments).unwrap();
-    let said =
-        format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success(), "{arguments:?}: {said}\n{}", agent.log());
-    said
+    agent.done(arguments).unwrap()
 }
 
 fn entries(agent: &Agent) -> Vec<Value> {

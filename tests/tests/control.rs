@@ -4,10 +4,9 @@
 
 use std::{
     fs,
-    net::{IpAddr, Ipv4Addr},
+    net::Ipv4Addr,
     os::unix::fs::{PermissionsExt as _, symlink},
     path::Path,
-    process::Output,
     thread,
     time::{Duration, Instant},
 };
@@ -20,9 +19,9 @@ use weir::datapath::{Pins, memory::Mapped, rules};
 use weir_tests::{
     agent::{Agent, binary},
     control::Control,
-    frame::{Frame, Sight},
     namespace::{Namespace, Pair},
-    wire::{Receiver, Wire},
+    process::text,
+    wire,
 };
 
 const BANNED: Ipv4Addr = Ipv4Addr::new(203, 0, 113, 7);
@@ -61,28 +60,12 @@ fn started(pair: &Pair) -> Agent {
 
 /// Sends ten frames from each source and returns how many of each arrived behind XDP.
 fn deliver<const N: usize>(pair: &Pair, sources: [Ipv4Addr; N], port: u16) -> [usize; N] {
-    let receiver =
-        pair.server.run(|| Receiver::start(Pair::INTERFACE, |frame| Some(Sight::of(frame)?.source))).unwrap();
-    let wire = pair.client.run(|| Wire::open(Pair::INTERFACE)).unwrap();
-    for source in sources {
-        let frame = Frame::new().ipv4(source, Pair::SERVER.v4).udp(4000, port).build();
-        for _ in 0..10 {
-            wire.send(&frame).unwrap();
-        }
-    }
-    let arrivals = receiver.stop().unwrap();
-    sources.map(|source| arrivals.packets(&IpAddr::V4(source)))
-}
-
-fn text(output: &Output) -> String {
-    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+    wire::deliver(pair, &sources, port, 10).unwrap().try_into().unwrap()
 }
 
 /// Runs a command that must succeed, and returns what it prints.
 fn weir(agent: &Agent, arguments: &[&str]) -> String {
-    let output = agent.weir(arguments).unwrap();
-    assert!(output.status.success(), "{arguments:?}: {}\n{}", text(&output), agent.log());
-    text(&output)
+    agent.done(arguments).unwrap()
 }
 
 #[test]

@@ -15,7 +15,7 @@ use std::{
     ffi::OsString,
     fmt, fs,
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::Command,
     time::{Duration, Instant},
 };
 
@@ -23,6 +23,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 use weir_tests::{agent::Agent, namespace::Pair, process::on_interrupt, service::Server};
 
 use crate::{
+    release,
     setup::{self, Need},
     sh,
 };
@@ -79,7 +80,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         agent.clone()
     } else {
         setup::ensure(&[Need::Build, Need::Run])?;
-        build()?
+        release::build("weir")?
     };
     if !sh::is_root() {
         return run_as_root(args, &agent);
@@ -96,22 +97,6 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         bail!("the demonstration failed:\n- {}", failures.join("\n- "));
     }
     Ok(())
-}
-
-/// Builds the agent and returns where it is.
-fn build() -> Result<PathBuf> {
-    say("building the agent (release)");
-    let mut cargo = sh::command("cargo");
-    cargo.args(["build", "--release", "--locked", "--quiet", "--package", "weir"]);
-    cargo.arg("--message-format=json-render-diagnostics").stdin(Stdio::null()).stderr(Stdio::inherit());
-    let output = cargo.output().with_context(|| format!("run `{}`", sh::line(&cargo)))?;
-    ensure!(output.status.success(), "`{}` failed ({})", sh::line(&cargo), output.status);
-    let messages = String::from_utf8(output.stdout).context("read what cargo says")?;
-    let executable = messages.lines().rev().find_map(|line| {
-        let message: serde_json::Value = serde_json::from_str(line).ok()?;
-        message["executable"].as_str().map(PathBuf::from)
-    });
-    executable.context("cargo has built no agent")
 }
 
 /// Runs the same demonstration as root.

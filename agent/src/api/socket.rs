@@ -1,8 +1,10 @@
 use std::{
+    future::poll_fn,
     io,
     os::unix::net::{UnixListener as StdListener, UnixStream as StdStream},
     path::Path,
     sync::Arc,
+    task::{Context, Poll},
 };
 
 use axum::{Extension, Router};
@@ -22,7 +24,7 @@ use tokio::{
 use super::peer::Peer;
 use crate::unix::{self, Place};
 
-/// Connections that are served at a time; others wait in the kernel's queue.
+/// Connections that are served at a time, handshakes included; others wait in the kernel's queue.
 const CONNECTIONS: usize = 32;
 pub(super) const BOUNDS: Bounds = Bounds {
     headers: 32,
@@ -34,7 +36,7 @@ pub(super) const BOUNDS: Bounds = Bounds {
 /// How long that request may take then.
 const DRAIN: Duration = Duration::from_secs(2);
 /// How long it is waited before the next connection is accepted where none can be.
-pub(super) const PAUSE: Duration = Duration::from_millis(100);
+const PAUSE: Duration = Duration::from_millis(100);
 
 /// A socket that is bound. Dropped, it is removed, unless another has taken its place.
 #[derive(Debug)]
@@ -70,37 +72,59 @@ impl Socket {
     /// If the socket cannot be listened on.
     pub async fn serve(mut self, router: Router, stopped: watch::Receiver<()>) -> io::Result<()> {
         let listener = UnixListener::from_std(self.take()?)?;
-        let places = Arc::new(Semaphore::new(CONNECTIONS));
-        let mut connections = JoinSet::new();
-        let mut stop = stopped.clone();
-        loop {
-            while connections.try_join_next().is_some() {}
-            let accepted = async {
-                // Never closed.
-                let place = Arc::clone(&places).acquire_owned().await.ok();
-                (place, listener.accept().await)
-            };
-            let (place, accepted) = tokio::select! {
-                accepted = accepted => accepted,
-                _ = stop.changed() => break,
-            };
-            match accepted.and_then(|(stream, _)| Ok((Peer::of(&stream, self.place.path())?, stream))) {
-                Ok((peer, stream)) => {
-                    let (router, stopped) = (router.clone().layer(Extension(peer)), stopped.clone());
-                    connections.spawn(async move {
-                        converse(stream, router, stopped, BOUNDS).await;
-                        drop(place);
-                    });
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "cannot accept a connection on the control socket");
-                    sleep(PAUSE).await;
-                }
-            }
-        }
-        while connections.join_next().await.is_some() {}
+        let accept = |context: &mut Context<'_>| {
+            let accepted = listener.poll_accept(context);
+            accepted.map(|accepted| {
+                let (stream, _) = accepted?;
+                Ok((Peer::of(&stream, self.place.path())?, stream))
+            })
+        };
+        let talk = |(peer, stream)| {
+            converse(stream, router.clone().layer(Extension::<Peer>(peer)), stopped.clone(), BOUNDS)
+        };
+        serve_each("the control socket", accept, talk, stopped.clone()).await;
         Ok(())
     }
+}
+
+/// Talks on every connection that `accept` brings until `stopped` changes, on so many at a time, and then
+/// on those that there are to their end.
+pub(super) async fn serve_each<T, F>(
+    what: &str,
+    mut accept: impl FnMut(&mut Context<'_>) -> Poll<io::Result<T>>,
+    mut talk: impl FnMut(T) -> F,
+    mut stopped: watch::Receiver<()>,
+) where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let places = Arc::new(Semaphore::new(CONNECTIONS));
+    let mut connections = JoinSet::new();
+    loop {
+        while connections.try_join_next().is_some() {}
+        let accepted = async {
+            // Never closed.
+            let place = Arc::clone(&places).acquire_owned().await.ok();
+            (place, poll_fn(&mut accept).await)
+        };
+        let (place, accepted) = tokio::select! {
+            accepted = accepted => accepted,
+            _ = stopped.changed() => break,
+        };
+        match accepted {
+            Ok(stream) => {
+                let talk = talk(stream);
+                connections.spawn(async move {
+                    talk.await;
+                    drop(place);
+                });
+            }
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept a connection on {what}");
+                sleep(PAUSE).await;
+            }
+        }
+    }
+    while connections.join_next().await.is_some() {}
 }
 
 /// What a connection may take.

@@ -7,26 +7,24 @@ use std::{
     io,
     net::{SocketAddr, TcpListener as StdListener},
     sync::Arc,
+    task::Context,
 };
 
 use axum::{Extension, Router};
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::{Semaphore, watch},
-    task::JoinSet,
-    time::{Duration, sleep, timeout},
+    sync::watch,
+    time::{Duration, timeout},
 };
 use tokio_rustls::TlsAcceptor;
 
 use super::{
     peer::Peer,
-    socket::{BOUNDS, PAUSE, converse},
+    socket::{BOUNDS, converse, serve_each},
 };
 use crate::config::ControlTls;
 use certificates::{Certificates, peer_of};
 
-/// Connections that are served at a time, handshakes included; others wait in the kernel's queue.
-const CONNECTIONS: usize = 32;
 /// How long a handshake may take.
 const HANDSHAKE: Duration = Duration::from_secs(5);
 
@@ -60,39 +58,15 @@ impl Tls {
     ///
     /// # Errors
     /// If the port cannot be listened on.
-    pub async fn serve(self, router: Router, mut stopped: watch::Receiver<()>) -> io::Result<()> {
+    pub async fn serve(self, router: Router, stopped: watch::Receiver<()>) -> io::Result<()> {
         let Self { listener, settings, mut certificates } = self;
         let listener = TcpListener::from_std(listener)?;
-        let places = Arc::new(Semaphore::new(CONNECTIONS));
-        let mut connections = JoinSet::new();
-        loop {
-            while connections.try_join_next().is_some() {}
-            let accepted = async {
-                // Never closed.
-                let place = Arc::clone(&places).acquire_owned().await.ok();
-                (place, listener.accept().await)
-            };
-            let (place, accepted) = tokio::select! {
-                accepted = accepted => accepted,
-                _ = stopped.changed() => break,
-            };
-            match accepted {
-                Ok((stream, _)) => {
-                    let acceptor = TlsAcceptor::from(certificates.current(&settings));
-                    let (router, settings, stopped) =
-                        (router.clone(), Arc::clone(&settings), stopped.clone());
-                    connections.spawn(async move {
-                        talk(stream, acceptor, &settings, router, stopped).await;
-                        drop(place);
-                    });
-                }
-                Err(error) => {
-                    tracing::warn!(%error, "cannot accept a connection on listen.control_tls");
-                    sleep(PAUSE).await;
-                }
-            }
-        }
-        while connections.join_next().await.is_some() {}
+        let talk = |(stream, _)| {
+            let acceptor = TlsAcceptor::from(certificates.current(&settings));
+            talk(stream, acceptor, Arc::clone(&settings), router.clone(), stopped.clone())
+        };
+        let accept = |context: &mut Context<'_>| listener.poll_accept(context);
+        serve_each("listen.control_tls", accept, talk, stopped.clone()).await;
         Ok(())
     }
 }
@@ -101,7 +75,7 @@ impl Tls {
 async fn talk(
     stream: TcpStream,
     acceptor: TlsAcceptor,
-    settings: &ControlTls,
+    settings: Arc<ControlTls>,
     router: Router,
     stopped: watch::Receiver<()>,
 ) {
@@ -113,7 +87,7 @@ async fn talk(
         Err(_elapsed) => return tracing::debug!("handshake on listen.control_tls: too slow"),
     };
     let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
-    let Some(peer) = chain.first().and_then(|certificate| peer_of(certificate, settings)) else {
+    let Some(peer) = chain.first().and_then(|certificate| peer_of(certificate, &settings)) else {
         return tracing::debug!("a certificate on listen.control_tls has no name");
     };
     converse(stream, router.layer(Extension::<Peer>(peer)), stopped, BOUNDS).await;

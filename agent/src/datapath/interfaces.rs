@@ -1,15 +1,30 @@
 //! The interfaces that are to have a link, and have it again when it was lost.
 
-use std::time::{Duration, Instant};
+use std::{
+    iter,
+    time::{Duration, Instant},
+};
 
 use nix::net::if_::if_nametoindex;
+use weir_common::control;
 
-use super::{Attached, Change, Datapath, Result, attach::Attacher};
+use super::{Attached, Change, Datapath, Result, attach::Attacher, memory::Mapped};
 use crate::config;
 
 /// How long it takes until an interface is tried again that could not be attached: to find out who
 /// stands in the way costs more than to look whether somebody does.
 const RETRY: Duration = Duration::from_secs(30);
+
+/// Returns the counter slots of these interfaces with their names, and before them the one in which all
+/// others are counted.
+#[must_use]
+pub fn counter_slots(interfaces: &[String], memory: &Mapped) -> Vec<(u32, String)> {
+    let slot = |name: &String| {
+        let slot = control::interface_slot(memory, if_nametoindex(name.as_str()).ok()?);
+        (slot != 0).then(|| (slot, name.clone()))
+    };
+    iter::once((0, "other".to_owned())).chain(interfaces.iter().filter_map(slot)).collect()
+}
 
 impl Datapath {
     /// Attaches to these interfaces and no others; those that are attached get the new program

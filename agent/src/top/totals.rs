@@ -1,6 +1,5 @@
 use std::{collections::BTreeMap, path::Path, time::Instant};
 
-use nix::net::if_::if_nametoindex;
 use weir_common::{
     control,
     counter::{Counter, Outcome, Tally},
@@ -11,7 +10,7 @@ use weir_common::{
 
 use crate::{
     config::Mode,
-    datapath::{DatapathError, Pins, attach, counters::Counters, memory::Mapped, rules},
+    datapath::{DatapathError, Pins, attach, counter_slots, counters::Counters, memory::Mapped, rules},
     limits::{Answers, answers},
     record::Record,
 };
@@ -56,14 +55,7 @@ impl Totals {
         // One of another publication has other names for a moment; its numbers are the same.
         let record = Record::load(state);
         let linked = pins.linked();
-        let mut slots = vec![(0, "other".to_owned())];
-        for name in &linked {
-            if let Ok(ifindex) = if_nametoindex(name.as_str())
-                && let slot @ 1.. = control::interface_slot(&memory, ifindex)
-            {
-                slots.push((slot, name.clone()));
-            }
-        }
+        let slots = counter_slots(&linked, &memory);
         let numbers: Vec<u32> = slots.iter().map(|(slot, _)| *slot).collect();
         let name = |slot| slots.iter().find(|(known, _)| *known == slot).map(|(_, name)| name.clone());
         let mut packets: BTreeMap<_, Counter> = BTreeMap::new();

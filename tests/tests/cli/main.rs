@@ -16,13 +16,14 @@ mod pages;
 /// A terminal.
 mod terminal;
 
-use std::{net::Ipv4Addr, process::Output, time::Duration};
+use std::{net::Ipv4Addr, time::Duration};
 
 use serde_json::Value;
 use weir_tests::{
     agent::{Agent, binary},
     frame::Frame,
     namespace::Pair,
+    process::text,
     wire::Wire,
 };
 
@@ -77,10 +78,6 @@ fn send_paced(pair: &Pair, sources: &[Ipv4Addr], per_second: u32, lasts: Duratio
     let frames: Vec<_> = sources.iter().map(|source| frame(*source, 443)).collect();
     let all = per_second * u32::try_from(frames.len()).unwrap();
     wire.send_paced(&frames, all, lasts).unwrap();
-}
-
-fn text(output: &Output) -> String {
-    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
 /// Runs a command that must succeed, and returns what it prints.

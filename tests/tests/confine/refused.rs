@@ -19,6 +19,7 @@ use weir::{
     confine::{self, Confinement, Reach},
     datapath::Pins,
 };
+use weir_tests::process::text;
 
 use crate::attempts::{ALL, Attempt, End, Layer, Scene};
 
@@ -119,10 +120,6 @@ fn try_it(name: &str, directory: &Path, free: bool) -> Output {
         command.env(FREE, "1");
     }
     command.output().unwrap()
-}
-
-fn text(output: &Output) -> String {
-    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
 }
 
 #[test]

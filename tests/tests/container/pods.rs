@@ -1,11 +1,6 @@
 //! Pods at work, with the rights that their manifests ask for and no others.
 
-use std::{
-    fs,
-    net::{IpAddr, Ipv4Addr},
-    thread,
-    time::Duration,
-};
+use std::{fs, net::Ipv4Addr, thread, time::Duration};
 
 use nix::{
     errno::Errno,
@@ -14,10 +9,10 @@ use nix::{
 };
 use serde_json::Value;
 use weir_tests::{
-    frame::{Frame, Sight},
+    frame::Frame,
     namespace::Pair,
     traffic::Traffic,
-    wire::{Receiver, Wire},
+    wire::{self, Wire},
 };
 
 use crate::{
@@ -78,18 +73,7 @@ const ENFORCE: (&str, &str) = ("enforce: shadow", "enforce: enforce");
 
 /// Sends packets from each source, and returns how many arrive.
 fn deliver<const N: usize>(node: &Node, sources: [Ipv4Addr; N]) -> [usize; N] {
-    let pair = &node.pair;
-    let receiver =
-        pair.server.run(|| Receiver::start(Pair::INTERFACE, |frame| Some(Sight::of(frame)?.source))).unwrap();
-    let wire = pair.client.run(|| Wire::open(Pair::INTERFACE)).unwrap();
-    for source in sources {
-        let frame = Frame::new().ipv4(source, Pair::SERVER.v4).udp(4000, 53).payload(b"weir").build();
-        for _ in 0..PACKETS {
-            wire.send(&frame).unwrap();
-        }
-    }
-    let arrivals = receiver.stop().unwrap();
-    sources.map(|source| arrivals.packets(&IpAddr::V4(source)))
+    wire::deliver(&node.pair, &sources, 53, PACKETS).unwrap().try_into().unwrap()
 }
 
 fn status(id: u32, field: &str) -> String {

@@ -1,17 +1,17 @@
 //! The whole agent in a namespace: what it says of its feeds, and what packets become of them.
 
 use std::{
-    net::{IpAddr, Ipv4Addr},
+    net::Ipv4Addr,
     thread,
     time::{Duration, Instant},
 };
 
 use weir_tests::{
     agent::{Agent, binary},
-    frame::{Frame, Sight},
     namespace::Pair,
     patience,
-    wire::{Receiver, Wire},
+    process::text,
+    wire,
 };
 
 /// What the list of a test names.
@@ -90,21 +90,10 @@ pub(crate) fn refresh(agent: &Agent, feed: &str) -> String {
 
 /// Returns all that a command says.
 pub(crate) fn said(agent: &Agent, command: &[&str]) -> String {
-    let output = agent.weir(command).unwrap();
-    String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr)
+    text(&agent.weir(command).unwrap())
 }
 
 /// Sends [`PACKETS`] from each source, and returns how many arrive.
 pub(crate) fn deliver(pair: &Pair, sources: &[Ipv4Addr]) -> Vec<usize> {
-    let receiver =
-        pair.server.run(|| Receiver::start(Pair::INTERFACE, |frame| Some(Sight::of(frame)?.source))).unwrap();
-    let wire = pair.client.run(|| Wire::open(Pair::INTERFACE)).unwrap();
-    for source in sources {
-        let frame = Frame::new().ipv4(*source, Pair::SERVER.v4).udp(4000, 53).payload(b"weir").build();
-        for _ in 0..PACKETS {
-            wire.send(&frame).unwrap();
-        }
-    }
-    let arrivals = receiver.stop().unwrap();
-    sources.iter().map(|source| arrivals.packets(&IpAddr::V4(*source))).collect()
+    wire::deliver(pair, sources, 53, PACKETS).unwrap()
 }

@@ -11,9 +11,8 @@ mod drift;
 
 use std::{
     fs,
-    net::{IpAddr, Ipv4Addr},
+    net::Ipv4Addr,
     path::PathBuf,
-    process::Output,
     thread,
     time::{Duration, Instant},
 };
@@ -21,10 +20,10 @@ use std::{
 use serde_json::Value;
 use weir_tests::{
     agent::{Agent, binary},
-    frame::{Frame, Sight},
     namespace::Pair,
     patience,
-    wire::{Receiver, Wire},
+    process::text,
+    wire,
 };
 
 const LISTED: Ipv4Addr = Ipv4Addr::new(198, 51, 100, 7);
@@ -68,28 +67,12 @@ fn started(pair: &Pair) -> Agent {
 
 /// Sends ten frames from each source and returns how many of each arrived behind XDP.
 fn deliver<const N: usize>(pair: &Pair, sources: [Ipv4Addr; N]) -> [usize; N] {
-    let receiver =
-        pair.server.run(|| Receiver::start(Pair::INTERFACE, |frame| Some(Sight::of(frame)?.source))).unwrap();
-    let wire = pair.client.run(|| Wire::open(Pair::INTERFACE)).unwrap();
-    for source in sources {
-        let frame = Frame::new().ipv4(source, Pair::SERVER.v4).udp(4000, 53).build();
-        for _ in 0..10 {
-            wire.send(&frame).unwrap();
-        }
-    }
-    let arrivals = receiver.stop().unwrap();
-    sources.map(|source| arrivals.packets(&IpAddr::V4(source)))
-}
-
-fn text(output: &Output) -> String {
-    format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr))
+    wire::deliver(pair, &sources, 53, 10).unwrap().try_into().unwrap()
 }
 
 /// Runs a command that must succeed, and returns what it prints.
 fn weir(agent: &Agent, arguments: &[&str]) -> String {
-    let output = agent.weir(arguments).unwrap();
-    assert!(output.status.success(), "{arguments:?}: {}\n{}", text(&output), agent.log());
-    text(&output)
+    agent.done(arguments).unwrap()
 }
 
 /// Runs a command that must end with this code, and returns what it prints.
