@@ -12,6 +12,7 @@ mod materials;
 
 use std::{
     fs,
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -74,18 +75,28 @@ fn date() -> Result<String> {
     of_commit.with_context(|| format!("these sources are no clone of a repository: set {DATE}"))
 }
 
-/// Builds the program in a directory of its own: with other flags, a common one would be built anew each
-/// time.
+/// Builds the program in a directory of its own: with another compiler, a common one would be built anew
+/// each time.
 fn build(date: &str) -> Result<PathBuf> {
     let target = sh::root().join("target/package/build");
-    // Names of source files are in what a panic says; those of this machine are nobody's business.
-    let cargo_home = sh::cargo_home().context("find the directory of cargo")?;
-    let moved = |from: &Path, to| format!("--remap-path-prefix={}={to}", from.display());
-    let flags = [moved(sh::root(), "/weir"), moved(&cargo_home, "/cargo")].join("\u{1f}");
     let mut cargo = sh::command("cargo");
     cargo.args(["build", "--release", "--locked", "--package", "weir", "--target-dir"]).arg(&target);
-    sh::run(cargo.env("CARGO_ENCODED_RUSTFLAGS", flags).env(DATE, date))?;
+    sh::run(cargo.env("RUSTC_WRAPPER", compiler()?).env(DATE, date))?;
     Ok(target.join("release/weir"))
+}
+
+/// Writes a compiler that tells nobody where this machine has its sources: their names are in what a panic
+/// says and in what the kernel program knows of its lines. Flags of Cargo do not reach the latter, since
+/// `aya-build` sets its own.
+fn compiler() -> Result<PathBuf> {
+    let path = sh::root().join("target/package/rustc");
+    let cargo_home = sh::cargo_home().context("find the directory of cargo")?;
+    let moved = |from: &Path, to| format!("'--remap-path-prefix={}={to}'", from.display());
+    let flags = [moved(sh::root(), "/weir"), moved(&cargo_home, "/cargo")].join(" ");
+    fs::write(&path, format!("#!/bin/sh\nexec \"$@\" {flags}\n"))
+        .and_then(|()| fs::set_permissions(&path, fs::Permissions::from_mode(0o755)))
+        .with_context(|| format!("write {}", path.display()))?;
+    Ok(path)
 }
 
 /// Makes the Debian package, and returns its name.

@@ -19,11 +19,13 @@ use super::{
 use crate::sh;
 
 /// Programs of the machine that tests call.
-const TOOLS: [&str; 5] = ["ip", "bpftool", "mount", "prlimit", "setpriv"];
+const TOOLS: [&str; 7] = ["ip", "bpftool", "mount", "prlimit", "setpriv", "touch", "true"];
 /// What tests read of the tree. It is where it is here: they know it by the path they were built with.
 const TREE: [&str; 3] = ["config", "deploy", "docs"];
 /// Names that need no server.
 const HOSTS: &str = "127.0.0.1 localhost\n";
+/// Who runs the tests has a name.
+const USERS: &str = "root:x:0:0:root:/root:/bin/sh\n";
 
 /// Packs a guest for these tests.
 pub(super) fn pack(
@@ -61,6 +63,7 @@ pub(super) fn pack(
         image.tree(&sh::root().join(folder))?;
     }
     image.archive.file("/etc/hosts", false, HOSTS.as_bytes())?;
+    image.archive.file("/etc/passwd", false, USERS.as_bytes())?;
     image.archive.file(guest::PLAN, false, guest::write_plan(tests).as_bytes())?;
     image.finish()
 }

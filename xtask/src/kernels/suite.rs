@@ -16,8 +16,20 @@ const NEEDS: [(&str, (u32, u32)); 1] = [("tcx", (6, 6))];
 
 /// Test programs about files, people and other programs: to these one kernel is like another, and an
 /// emulated machine takes an hour for them. They run where they are asked for by name.
-const ELSEWHERE: [&str; 9] =
-    ["api", "audit", "cli", "feeds", "feeds_formats", "l7", "observe", "replay", "streams"];
+const ELSEWHERE: [&str; 12] = [
+    "api",
+    "audit",
+    "chaos",
+    "cli",
+    "container",
+    "feeds",
+    "feeds_formats",
+    "l7",
+    "observe",
+    "package",
+    "replay",
+    "streams",
+];
 /// What is in those and runs here all the same, since the clock of the machine is nobody else's.
 const HERE: &str = "feeds time::";
 
