@@ -39,7 +39,7 @@ use crate::{
 /// Where images and logs are, from the root of the workspace.
 const WORK: &str = "target/kernels";
 /// What the tests need of a kernel besides what is built in.
-const MODULES: [&str; 3] = ["veth", "bridge", "tun"];
+const MODULES: [&str; 4] = ["veth", "bridge", "tun", "nfnetlink"];
 
 /// Which kernels, which tests.
 #[derive(Debug, clap::Args)]

@@ -19,7 +19,7 @@ use weir_tests::{
 
 /// CAP_NET_ADMIN, CAP_PERFMON and CAP_BPF (include/uapi/linux/capability.h).
 const KEPT: u64 = 1 << 12 | 1 << 38 | 1 << 39;
-const WAIT_SECONDS: u64 = 60;
+const WAIT_SECONDS: u64 = 30;
 
 fn agent(pair: &Pair) -> Agent {
     let agent = Agent::new(binary().unwrap(), &pair.server).unwrap();
