@@ -28,6 +28,8 @@ mod pages;
 mod examples;
 /// What long work has come to.
 mod progress;
+/// Numbers and notes, as people write them.
+mod value;
 /// Why a command failed.
 mod error;
 /// What documents say.
@@ -35,6 +37,7 @@ mod error;
 mod docs;
 
 use std::{
+    os::unix::net::UnixStream,
     path::{Path, PathBuf},
     process::ExitCode,
 };
@@ -158,7 +161,7 @@ enum Command {
     #[command(after_long_help = examples::LIMITS)]
     Limits {
         /// How many debtors.
-        #[arg(long, value_name = "N", default_value_t = 10, value_parser = clap::value_parser!(u16).range(..=1000))]
+        #[arg(long, value_name = "N", default_value_t = 10, value_parser = value::number(0..=1000_u16))]
         top: u16,
         #[command(flatten)]
         output: Output,
@@ -299,7 +302,9 @@ fn run(cli: Cli) -> Result<ExitCode, CliError> {
             return check::check(&config.config, !no_lists, &cli.state, output.output);
         }
         Command::Status { output } => {
-            output::print(output.output, &status::read(&pins, &cli.state)?, status::text);
+            let status = status::read(&pins, &cli.state)?;
+            let answers = !status.loaded && UnixStream::connect(socket).is_ok();
+            output::print(output.output, &status.heard(answers), status::text);
         }
         Command::Explain { prefix, port, output } => {
             explain::run(&pins, &cli.state, socket, (prefix, port), output.output)?;
@@ -314,7 +319,7 @@ fn run(cli: Cli) -> Result<ExitCode, CliError> {
         Command::Bans { output } => rules::list(socket, output.output)?,
         Command::Allow(allow) => return allow.run(socket),
         Command::Throttle(throttle) => return throttle.run(socket),
-        Command::Feeds { command } => command.run(&pins, &cli.state, socket)?,
+        Command::Feeds { command } => return command.run(&pins, &cli.state, socket),
         Command::Policy { command } => return command.run(&cli.state, socket),
         Command::Audit { command } => return command.run(&cli.state),
         Command::L7 { command } => return command.run(),

@@ -15,6 +15,8 @@ mod feed;
 mod format;
 /// Decisions about requests.
 pub mod l7;
+/// Where fields stand.
+mod place;
 mod raw;
 /// What a file may say, for editors.
 mod schema;
@@ -250,11 +252,21 @@ pub struct Tables {
 }
 
 impl Config {
-    /// Returns what takes effect at a start only, to be compared.
+    /// Returns what takes effect at a start only and is different in `other`.
     #[must_use]
-    pub fn at_start(&self) -> impl PartialEq {
-        let Self { listen, tables, audit, l7, .. } = self;
-        (listen, tables, audit, &l7.listen, &l7.bouncers, &l7.push, &l7.fleet, &l7.notify)
+    pub fn at_start(&self, other: &Self) -> Vec<&'static str> {
+        let (ours, theirs) = (&self.l7, &other.l7);
+        let same = [
+            ("listen", self.listen == other.listen),
+            ("tables", self.tables == other.tables),
+            ("audit", self.audit == other.audit),
+            ("l7.listen", ours.listen == theirs.listen),
+            ("l7.bouncers", ours.bouncers == theirs.bouncers),
+            ("l7.push", ours.push == theirs.push),
+            ("l7.fleet", ours.fleet == theirs.fleet),
+            ("l7.notify", ours.notify == theirs.notify),
+        ];
+        same.into_iter().filter(|(_, same)| !same).map(|(name, _)| name).collect()
     }
 
     /// Reads and validates a configuration file.

@@ -21,7 +21,7 @@ mod prefix;
 /// The explanation in words.
 mod text;
 
-use std::{net::IpAddr, path::Path, time::SystemTime};
+use std::{fmt::Write as _, net::IpAddr, path::Path, time::SystemTime};
 
 use serde::Serialize;
 use weir_common::{
@@ -204,14 +204,19 @@ fn summary(case: &Case, listed_by: &[Origin], limits: &[Bucket]) -> String {
             format!("passes, because the policy is in shadow mode: {because}")
         }
         Outcome::WouldDrop => format!("passes, because the rule is in shadow mode: {because}"),
+        // A packet to no service is asked about, and it has spent what those of services may.
+        Outcome::Pass if !case.policy.shadow && limits.iter().any(Bucket::drops) => {
+            format!("dropped by limits, passes beside them: {because}")
+        }
         Outcome::Pass => format!("passes ({}): {because}", case.reason.as_str()),
     };
     if listed_by.contains(&Origin::Balancer) {
         text.push_str("; of what it tunnels the inner source is judged");
     }
     for bucket in limits.iter().filter(|bucket| bucket.over) {
-        text.push_str("; over limit ");
-        text.push_str(&bucket.limit);
+        let service = bucket.service.as_deref().unwrap_or("all services");
+        let shadow = if bucket.shadow { ", in shadow mode" } else { "" };
+        _ = write!(text, "; over limit {} on {service}{shadow}", bucket.limit);
     }
     text
 }

@@ -76,6 +76,9 @@ pub struct State {
     pub reads: Reads,
     /// What was left out of the list in force.
     pub rejected: Rejected,
+    /// The first line of it that is not in its format: its number and how it begins.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_rejected: Option<(usize, String)>,
     /// Entries that came with the last change, and that went.
     pub added: usize,
     /// Likewise.

@@ -6,7 +6,7 @@ use std::{
 };
 
 use clap::ValueEnum;
-use comfy_table::{Table, presets::NOTHING};
+use comfy_table::{Cell, ColumnConstraint, ContentArrangement, Table, Width, presets::NOTHING};
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
@@ -18,7 +18,7 @@ pub enum Format {
     /// Aligned columns.
     #[default]
     Table,
-    /// One JSON object.
+    /// One JSON document; of what goes on and on, one a line.
     Json,
 }
 
@@ -77,16 +77,39 @@ pub fn warning(warning: &dyn Display) {
     _ = writeln!(io::stderr(), "weir: warning: {warning}");
 }
 
+/// Returns a number and what it counts: `1 entry`, `2 entries`.
+#[must_use]
+pub fn counted<N: Copy + Display + PartialEq + From<u8>>(number: N, one: &str) -> String {
+    if number == N::from(1) {
+        return format!("1 {one}");
+    }
+    match one.strip_suffix('y') {
+        Some(stem) if !stem.ends_with(['a', 'e', 'o', 'u']) => format!("{number} {stem}ies"),
+        _ if one.ends_with(['s', 'x']) => format!("{number} {one}es"),
+        _ => format!("{number} {one}s"),
+    }
+}
+
 /// Returns a time as people say it: in its two largest units, below ten seconds to a tenth.
 #[must_use]
 pub fn duration(seconds: f64) -> String {
-    const UNITS: [(u64, &str); 4] = [(86_400, "d"), (3600, "h"), (60, "m"), (1, "s")];
     if seconds < 10.0 {
         return if seconds > 0.0 && seconds < 0.1 { "0.1s".to_owned() } else { format!("{seconds:.1}s") };
     }
     #[expect(clippy::cast_possible_truncation, reason = "saturates, at more than there ever was")]
     #[expect(clippy::cast_sign_loss, reason = "at least 10")]
-    let mut rest = seconds.round() as u64;
+    let seconds = seconds.round() as u64;
+    whole(seconds)
+}
+
+/// Returns a time of whole seconds, likewise in its two largest units: `1d`, `59m 59s`.
+#[must_use]
+pub fn whole(seconds: u64) -> String {
+    const UNITS: [(u64, &str); 4] = [(86_400, "d"), (3600, "h"), (60, "m"), (1, "s")];
+    if seconds == 0 {
+        return "0s".to_owned();
+    }
+    let mut rest = seconds;
     let mut words = Vec::new();
     for (unit, name) in UNITS {
         let count = rest / unit;
@@ -149,7 +172,8 @@ impl Drop for Bar {
     }
 }
 
-/// Returns rows as aligned columns below a header.
+/// Returns rows as aligned columns below a header. A terminal that is too narrow for them has long cells
+/// wrapped; whatever else reads them has each row on a line.
 #[must_use]
 pub fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> String {
     let mut table = Table::new();
@@ -157,13 +181,70 @@ pub fn table(header: &[&str], rows: impl IntoIterator<Item = Vec<String>>) -> St
     for row in rows {
         table.add_row(row);
     }
+    let width = table.width();
+    wrapped(table, width)
+}
+
+/// Wraps between words alone: half an address is of no use. Where that is not enough, rows stay whole.
+fn wrapped(mut table: Table, width: Option<u16>) -> String {
+    let words = longest_words(&table);
+    // Each column has a blank on both sides.
+    let least: usize = words.iter().map(|word| word + 2).sum();
+    if let Some(width) = width.filter(|width| least <= usize::from(*width)) {
+        table.set_content_arrangement(ContentArrangement::Dynamic).set_width(width);
+        let least = |word| Width::Fixed(u16::try_from(word + 2).unwrap_or(u16::MAX));
+        table.set_constraints(words.into_iter().map(|word| ColumnConstraint::LowerBoundary(least(word))));
+    }
     let lines: Vec<String> = table.lines().map(|line| line.trim_end().to_owned()).collect();
     lines.join("\n") + "\n"
+}
+
+/// Returns how long the longest word of each column is.
+fn longest_words(table: &Table) -> Vec<usize> {
+    let longest = |cell: &Cell| cell.content().split(' ').map(|word| word.chars().count()).max();
+    let header = table.header().into_iter();
+    let mut words = Vec::new();
+    for row in header.chain(table.row_iter()) {
+        for (at, cell) in row.cell_iter().enumerate() {
+            words.resize(words.len().max(at + 1), 0);
+            words[at] = longest(cell).unwrap_or(0).max(words[at]);
+        }
+    }
+    words
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn one_is_not_many() {
+        for (number, one, text) in [
+            (1, "address", "1 address"),
+            (0, "address", "0 addresses"),
+            (2, "entry", "2 entries"),
+            (3, "day", "3 days"),
+            (1_000, "case", "1000 cases"),
+            (2, "prefix", "2 prefixes"),
+        ] {
+            assert_eq!(counted(number, one), text);
+        }
+    }
+
+    #[test]
+    fn tables_are_wrapped_between_words_or_not_at_all() {
+        let of = |width| {
+            let mut table = Table::new();
+            table.load_style(NOTHING).set_header(["NAME", "ABOUT"]);
+            table.add_row(["2001:db8::9", "what is known of it, at some length"]);
+            wrapped(table, width)
+        };
+        let longest = |text: &str| text.lines().map(|line| line.chars().count()).max();
+        assert_eq!((of(None).lines().count(), of(Some(15)) == of(None)), (2, true));
+        let narrow = of(Some(32));
+        assert!(longest(&narrow) <= Some(32) && narrow.lines().count() > 2, "{narrow}");
+        assert!(narrow.contains("2001:db8::9") && narrow.contains("length"), "{narrow}");
+    }
 
     #[test]
     fn times_are_told_in_two_units() {
@@ -179,6 +260,8 @@ mod tests {
         ] {
             assert_eq!(duration(seconds), text);
         }
+        let seconds = [0, 1, 9, 3599, 86_400].map(whole);
+        assert_eq!(seconds, ["0s", "1s", "9s", "59m 59s", "1d"]);
         assert_eq!((ago(0).as_str(), ago(75).as_str()), ("just now", "1m 15s ago"));
         assert_eq!(date(0), "1970-01-01T00:00:00Z");
     }

@@ -17,6 +17,8 @@ pub mod compare;
 pub mod compile;
 /// Which of the two generations holds what.
 pub mod generations;
+/// What may not be meant so.
+pub mod warnings;
 /// By what it is seen that somebody else has written there.
 pub mod seal;
 

@@ -179,7 +179,12 @@ impl FeedRecord {
             Some(refusal) => format!("{}: {}", refusal.cause, refusal.message),
             None if self.state.expired => "expired: not confirmed within its ttl".to_owned(),
             None if self.last_success.is_none() => "not read yet".to_owned(),
-            None => "ok".to_owned(),
+            None => match &self.state.first_rejected {
+                Some((line, text)) => {
+                    format!("ok; rejected {}, first line {line}: `{text}`", self.state.rejected.lines)
+                }
+                None => "ok".to_owned(),
+            },
         }
     }
 }

@@ -72,10 +72,14 @@ impl Rules {
         rules.strangers = saved.strangers && kernel::count(memory) > 0;
         for rule in saved.rules {
             let left = rule.left(now);
-            if left != Some(Duration::ZERO) {
-                let end = End::after(memory, left);
-                rules.entries.insert(rule.prefix, Entry { rule, end });
+            if left == Some(Duration::ZERO) {
+                // The kernel has ended it by itself, and nobody has told.
+                rules.ended.push(rule);
+                rules.unsaved = true;
+                continue;
             }
+            let end = End::after(memory, left);
+            rules.entries.insert(rule.prefix, Entry { rule, end });
         }
         rules.reconcile(memory);
         if !rules.entries.is_empty() || rules.strangers {

@@ -83,6 +83,14 @@ pub struct Packets {
     pub bytes: u64,
 }
 
+impl Status {
+    /// Takes note that an agent `answers`, which has no lock any more once everything was unloaded.
+    #[must_use]
+    pub fn heard(self, answers: bool) -> Self {
+        Self { agent: self.agent || answers, ..self }
+    }
+}
+
 /// Reads the state of the host.
 ///
 /// # Errors
@@ -173,7 +181,12 @@ pub fn text(status: &Status) -> String {
         );
     }
     if !status.loaded {
-        return "weir is not loaded; start it with `weir run --config FILE`\n".to_owned();
+        let (what, mend) = if status.agent {
+            ("weir was unloaded: nothing is enforced", "the agent still runs; restart it")
+        } else {
+            ("weir is not loaded", "start it with `weir run --config FILE`")
+        };
+        return format!("{what}; {mend}\n");
     }
     let mut text = String::new();
     let agent = if status.agent { "running" } else { "not running; the kernel enforces on" };

@@ -65,7 +65,7 @@ fn make_way(path: &Path, connect: impl FnOnce(&Path) -> io::Result<()>) -> io::R
     match connect(path) {
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path),
         Ok(()) => {
-            let error = "another agent listens there; give this one a path of its own";
+            let error = "another agent listens there; stop it, or give this one a path of its own";
             Err(io::Error::new(io::ErrorKind::AddrInUse, error))
         }
         Err(error) => Err(error),

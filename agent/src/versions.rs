@@ -160,6 +160,14 @@ pub enum VersionError {
     /// There is none at all.
     #[error("nothing was put in force yet, as far as {} knows; start an agent, or name its --state", .0.display())]
     Never(PathBuf),
+    /// They cannot be listed.
+    #[error("{}: {error}; who reads versions is root, or who the agent runs as", path.display())]
+    Unlisted {
+        /// Where they are.
+        path: PathBuf,
+        /// Why not.
+        error: io::Error,
+    },
     /// There is only one.
     #[error("there is no version before the present one; `weir policy history` shows all that are kept")]
     First,
@@ -209,6 +217,20 @@ impl Versions {
         }
         known.sort_unstable_by_key(|version| version.number);
         Self { directory, known, last }
+    }
+
+    /// Reads those of a state directory, for whoever may not be allowed to.
+    ///
+    /// # Errors
+    /// [`VersionError::Unlisted`]
+    pub fn list(state: &Path) -> Result<Self, VersionError> {
+        let path = state.join(DIRECTORY);
+        match fs::read_dir(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(VersionError::Unlisted { path, error })
+            }
+            Ok(_) | Err(_) => Ok(Self::open(state)),
+        }
     }
 
     /// Returns the version that was put in force last.

@@ -7,10 +7,14 @@ use std::{
     time::{Duration, Instant},
 };
 
+use nix::sys::signal::Signal;
+use serde_json::Value;
 use weir_tests::{
     agent::{Agent, binary},
     frame::{Frame, Sight},
     namespace::Pair,
+    patience,
+    process::text,
     wire::{Receiver, Wire},
 };
 
@@ -127,4 +131,37 @@ fn an_interface_that_is_not_there_is_named() {
     let message = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{message}");
     assert!(message.contains("attach eth7: no such interface"), "{message}");
+}
+
+#[test]
+fn an_agent_that_was_unloaded_says_so_wherever_it_is_asked() {
+    let pair = Pair::new().unwrap();
+    let mut agent = agent(&pair);
+    agent.start().unwrap();
+    assert!(agent.done(&["unload"]).unwrap().contains("the agent still runs, without enforcing"));
+    let (status, said) = agent.get("/readyz").unwrap();
+    assert!(status == 503 && said.contains("unloaded"), "{status} {said}");
+    let config = agent.directory().join("weir.yaml").display().to_string();
+    for command in [&["ban", "203.0.113.1"][..], &["policy", "apply", &config]] {
+        let output = agent.weir(command).unwrap();
+        assert_eq!(output.status.code(), Some(1), "{command:?}: {}", text(&output));
+        assert!(text(&output).contains("nothing is enforced until weir is restarted"), "{}", text(&output));
+    }
+    assert!(agent.done(&["status"]).unwrap().contains("unloaded: nothing is enforced; the agent still runs"));
+    let status: Value = serde_json::from_str(&agent.done(&["status", "-o", "json"]).unwrap()).unwrap();
+    assert_eq!((&status["loaded"], &status["agent"]), (&false.into(), &true.into()));
+    let deadline = Instant::now() + patience::seconds(10);
+    let sum = |name: &str| agent.metrics().unwrap().sum(name, &[]);
+    while sum("weir_enforcing") + sum("weir_interface_attached") > 0.5 {
+        assert!(Instant::now() < deadline, "metrics say that it enforces");
+        thread::sleep(Duration::from_millis(50));
+    }
+    agent.signal(Signal::SIGHUP).unwrap();
+    while !agent.log().contains("weir was unloaded") {
+        assert!(Instant::now() < deadline, "{}", agent.log());
+        thread::sleep(Duration::from_millis(50));
+    }
+    agent.stop().unwrap();
+    agent.start().unwrap();
+    assert_eq!(agent.get("/readyz").unwrap().0, 200);
 }

@@ -269,7 +269,9 @@ impl From<VersionError> for Problem {
     fn from(error: VersionError) -> Self {
         let status = match error {
             VersionError::None(_) | VersionError::First | VersionError::Never(_) => StatusCode::NOT_FOUND,
-            VersionError::Unreadable { .. } | VersionError::Changed(_) => StatusCode::CONFLICT,
+            VersionError::Unreadable { .. } | VersionError::Unlisted { .. } | VersionError::Changed(_) => {
+                StatusCode::CONFLICT
+            }
         };
         Self::new(status, error.to_string())
     }

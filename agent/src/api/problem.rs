@@ -92,8 +92,10 @@ impl From<ConfigError> for Problem {
 
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(value) = &self.value {
-            write!(f, "{value}: ")?;
+        // What is too long to be told is not, but its field is.
+        let told = self.value.as_ref().filter(|value| !value.is_empty());
+        if let Some(what) = told.or(self.value.as_ref().and(self.field.as_ref())) {
+            write!(f, "{what}: ")?;
         }
         f.write_str(&self.error)?;
         match &self.mend {

@@ -31,7 +31,9 @@ pub(super) fn routes(api: &Api) -> Router {
 
 async fn read(State(places): State<Places>) -> Result<Response, Problem> {
     let failed = |why: String| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, why);
-    let status = task::spawn_blocking(move || status::read(&places.pins, &places.state));
+    let status = task::spawn_blocking(move || {
+        status::read(&places.pins, &places.state).map(|status| status.heard(true))
+    });
     let status = status.await.map_err(|error| failed(error.to_string()))?;
     page(&status.map_err(|error| failed(error.to_string()))?)
 }

@@ -13,6 +13,7 @@ use crate::{
     api::{Ask, Problem},
     audit::{self, Actor, Entry, What, entry::Policy, feeds},
     config::ConfigError,
+    output::counted,
     proxy::judge::Judge,
     record::Record,
     telemetry::metrics::Metrics,
@@ -85,7 +86,7 @@ fn places(error: &ConfigError) -> String {
         field => format!("line {} ({field})", problem.line),
     });
     let places = places.collect::<Vec<_>>().join(", ");
-    format!("{} problems in the configuration, at {places}", error.problems.len())
+    format!("{} in the configuration, at {places}", counted(error.problems.len(), "problem"))
 }
 
 /// What somebody wants to change, in case it is refused.

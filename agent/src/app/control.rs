@@ -2,21 +2,23 @@
 
 use std::time::{Duration, Instant, SystemTime};
 
+use axum::http::StatusCode;
 use ipnet::IpNet;
 use tokio::sync::mpsc;
 
-use super::{App, audit::About};
+use super::{App, audit::About, drift::UNLOADED};
 use crate::{
     api::{Answer, Ask, Job, Problem, rules::conflict},
     audit::{Actor, Done},
     datapath::rules::RuleError,
     host,
     policy::{
-        List, Origin, Policy, Protected,
+        List, Origin, Policy, Protected, limits,
         protect::{met, untouchable},
+        warnings,
     },
     record::seconds,
-    rules::{Action, Author, Rule, Wanted},
+    rules::{Action, Author, Profile, Rule, Wanted},
     telemetry::metrics::{Change, ChangeOutcome as Outcome, Metrics},
 };
 
@@ -110,9 +112,8 @@ impl App {
                 let rules = self.set_rules(wanted).inspect_err(|_| {
                     metrics.rules.count(change, Outcome::Refused, 1);
                 })?;
-                let drops = rules.iter().any(|rule| rule.action == Action::Ban && !rule.shadow);
-                let warnings = (drops && self.config.enforce.is_shadow()).then(|| SHADOW.to_owned());
-                Ok((Some(change), Answer { rules, warnings: warnings.into_iter().collect() }))
+                let warnings = self.without_effect(&rules);
+                Ok((Some(change), Answer { rules, warnings }))
             }
             Ask::Lift(prefix) => {
                 let rule = self.rules.get(prefix).cloned();
@@ -133,6 +134,9 @@ impl App {
     }
 
     fn set_rules(&mut self, mut wanted: Vec<Wanted>) -> Result<Vec<Rule>, Problem> {
+        if !self.places.pins.exist() {
+            return Err(Problem::new(StatusCode::CONFLICT, format!("weir was unloaded: {UNLOADED}")));
+        }
         let (memory, now) = (self.datapath.memory(), SystemTime::now());
         let operators = |rule: &&Rule| rule.by == Author::Operator && rule.action == Action::Allow;
         let allowed: Vec<IpNet> =
@@ -145,10 +149,24 @@ impl App {
         });
         for wanted in wanted.iter().filter(|wanted| wanted.action != Action::Allow) {
             if let Some((origin, entry)) = met(wanted.prefix, self.guard().iter()) {
-                return Err(conflict(wanted.prefix, entry, &origin.to_string(), &way_out(&origin)));
+                let single = wanted.prefix.prefix_len() == wanted.prefix.max_prefix_len();
+                return Err(conflict(wanted.prefix, entry, &origin.to_string(), &way_out(&origin, single)));
             }
         }
         self.rules.set(self.datapath.memory(), wanted, SystemTime::now()).map_err(refused)
+    }
+
+    /// Says why rules that were set change nothing.
+    fn without_effect(&self, rules: &[Rule]) -> Vec<String> {
+        let drops = rules.iter().any(|rule| rule.action == Action::Ban && !rule.shadow);
+        let slows =
+            |rule: &Rule| rule.action == Action::Throttle && rule.profile == Some(Profile::Suspicious);
+        let idle = rules.iter().any(slows) && limits::suspicious_as_others(&self.config.limits);
+        [(drops && self.config.enforce.is_shadow(), SHADOW), (idle, warnings::NO_SLOWER_PACE)]
+            .into_iter()
+            .filter(|(holds, _)| *holds)
+            .map(|(_, text)| text.to_owned())
+            .collect()
     }
 
     /// Returns the lists that no ban may meet: those of the policy in force, and the host as it is
@@ -213,7 +231,8 @@ fn stands(rule: Option<&Rule>, allowed: bool, wanted: &Wanted) -> bool {
     allowed || rule.is_some_and(stands)
 }
 
-fn way_out(origin: &Origin) -> String {
+/// Says how a ban of something that meets a list is had all the same; of `single` addresses nothing is left.
+fn way_out(origin: &Origin, single: bool) -> String {
     match origin {
         Origin::Allow => "take it out of `allow` first, or choose narrower prefixes".to_owned(),
         Origin::Partners => "take it out of `partners` first, or choose narrower prefixes".to_owned(),
@@ -223,12 +242,12 @@ fn way_out(origin: &Origin) -> String {
         Origin::Protected(Protected::TrustedProxy) => {
             "take it out of `l7.clients.trusted_proxies` first; a client behind it can be banned".to_owned()
         }
+        Origin::Protected(_) if single => "it can be on no list and under no ban".to_owned(),
         Origin::Protected(_) => "choose narrower prefixes that leave it out".to_owned(),
     }
 }
 
 fn refused(error: RuleError) -> Problem {
-    use axum::http::StatusCode;
     let status = match error {
         RuleError::Everything => StatusCode::UNPROCESSABLE_ENTITY,
         RuleError::Full | RuleError::Lengths => StatusCode::INSUFFICIENT_STORAGE,

@@ -18,14 +18,17 @@ const RULES: Duration = Duration::from_secs(10);
 /// time, and that costs what it costs.
 const REST: Duration = Duration::from_secs(5);
 
+/// What `weir unload` means for an agent that runs.
+pub(super) const UNLOADED: &str = "nothing is enforced until weir is restarted";
+
 /// When what is looked at next.
 #[derive(Debug)]
 pub(super) struct Patrol {
     /// Tables and settings.
     pub(super) next: Instant,
     rules: Instant,
-    /// Somebody has unloaded all of it.
-    gone: bool,
+    /// Somebody has unloaded all of it, which is for good: maps that nobody sees are no use to anybody.
+    pub(super) gone: bool,
     /// What is in force is not what it should be, and could not be published anew.
     owed: bool,
 }
@@ -41,17 +44,10 @@ impl App {
     /// Looks at a piece of what the kernel judges by, and mends it.
     pub(super) fn patrol(&mut self, metrics: &Metrics) {
         // What was unloaded is nobody's any more.
-        if !self.places.pins.exist() {
-            if !std::mem::replace(&mut self.patrol.gone, true) {
-                tracing::error!(
-                    "unloaded by somebody else: nothing is enforced until the agent starts again"
-                );
-                self.audit.note(Actor::Agent, What::Unloaded { detached: Vec::new() });
-            }
+        if self.unloaded(metrics) {
             self.patrol.next = Instant::now() + REST;
             return;
         }
-        self.patrol.gone = false;
         let (found, pause) = self.datapath.look();
         self.patrol.next = Instant::now() + if found.is_empty() { pause } else { REST };
         let in_force =
@@ -72,6 +68,18 @@ impl App {
             self.patrol.rules = Instant::now() + RULES;
             self.mend_rules(metrics);
         }
+    }
+
+    /// Tells whether all of it was unloaded, once also to everybody else.
+    pub(super) fn unloaded(&mut self, metrics: &Metrics) -> bool {
+        let gone = !self.places.pins.exist();
+        if gone && !std::mem::replace(&mut self.patrol.gone, true) {
+            tracing::error!("unloaded by somebody else: {UNLOADED}");
+            self.audit.note(Actor::Agent, What::Unloaded { detached: Vec::new() });
+            self.interfaces.clear();
+            self.show(metrics);
+        }
+        gone
     }
 
     fn mend_rules(&self, metrics: &Metrics) {

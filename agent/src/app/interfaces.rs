@@ -14,6 +14,9 @@ pub(super) type Trouble = HashMap<String, String>;
 impl App {
     /// Attaches again where our program is no longer.
     pub(super) fn mend(&mut self, metrics: &Metrics) {
+        if self.unloaded(metrics) {
+            return;
+        }
         let changes = match self.datapath.mend(&self.interfaces) {
             Ok(changes) => changes,
             Err(error) => return tracing::error!(%error, "cannot look after interfaces"),
@@ -51,10 +54,11 @@ impl App {
         self.interfaces = interfaces;
     }
 
-    fn show(&self, metrics: &Metrics) {
+    pub(super) fn show(&self, metrics: &Metrics) {
         let mut view = metrics.view();
         view.interfaces.clone_from(&self.interfaces);
         view.missing = self.missing();
+        view.unloaded = self.patrol.gone;
         metrics.set(view);
         self.tell_of_trouble();
     }

@@ -7,12 +7,12 @@ use std::{
 
 use weir_common::ABI_VERSION;
 
-use super::{App, Built};
+use super::{App, Built, drift::UNLOADED};
 use crate::{
     config::Enforce,
     decision::source::Names,
     notify::Kind,
-    policy::{compile, generations::Way, limits},
+    policy::{compile, generations::Way, warnings},
     proxy::judge::World,
     record::{FeedRecord, LimitRecord, Record, TableRecord, seconds},
     telemetry::metrics::View,
@@ -43,7 +43,8 @@ impl App {
         };
         let (interfaces, missing) = (self.interfaces.clone(), self.missing());
         let memory = self.datapath.shared_memory();
-        View { record, interfaces, missing, publish_seconds: took.as_secs_f64(), memory }
+        let (publish_seconds, unloaded) = (took.as_secs_f64(), self.patrol.gone);
+        View { record, interfaces, missing, unloaded, publish_seconds, memory }
     }
 
     /// Says what is in force, and leaves the record of it.
@@ -51,15 +52,15 @@ impl App {
         let record = &view.record;
         tracing::info!(
             publication = record.publication,
-            enforce = ?record.enforce,
+            enforce = !record.enforce.is_shadow(),
             adopted,
-            written = ?way,
+            written = way.as_str(),
             ipv4 = record.tables[0].entries,
             ipv6 = record.tables[1].entries,
             seconds = view.publish_seconds,
             "policy in force"
         );
-        for warning in limits::crowded(&self.config.limits, self.datapath.sizes().limiter_bits) {
+        for warning in warnings::of(&self.config, self.datapath.sizes().limiter_bits) {
             tracing::warn!("{warning}");
         }
         for conflicts in &record.conflicts {
@@ -81,7 +82,9 @@ impl App {
             Some((name.clone(), text))
         });
         self.notifier.set(Kind::FeedHeld, held);
-        let lost = |name: String| (name, "the interface is not protected; it is when it is back".to_owned());
+        let why =
+            if self.patrol.gone { UNLOADED } else { "the interface is not protected; it is when it is back" };
+        let lost = |name: String| (name, why.to_owned());
         self.notifier.set(Kind::InterfaceLost, self.missing().into_iter().map(lost));
     }
 

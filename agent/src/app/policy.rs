@@ -11,7 +11,7 @@ use axum::http::StatusCode;
 use sd_notify::NotifyState;
 use tokio::runtime;
 
-use super::{App, AppError, Places, build::build, feeds::files, signals::tell_systemd};
+use super::{App, AppError, Places, build::build, drift::UNLOADED, feeds::files, signals::tell_systemd};
 use crate::{
     api::{
         PolicyJob, Problem,
@@ -20,8 +20,9 @@ use crate::{
     audit::Actor,
     config::{self, Config, ConfigError},
     digest::Digest,
+    feed::Feed,
     notify::Kind,
-    policy::generations::Way,
+    policy::{generations::Way, warnings},
     telemetry::metrics::{Metrics, View},
     versions::{
         By, Cause, How, Proposal, Saved, Version, VersionError, Versions,
@@ -29,9 +30,6 @@ use crate::{
         signature::SignatureError,
     },
 };
-
-const AT_START: &str =
-    "listen, tables, audit and l7.listen, bouncers, push, fleet and notify take effect at a start";
 
 /// Why a configuration is not put in force.
 #[derive(Debug, thiserror::Error)]
@@ -54,6 +52,8 @@ pub(super) enum Refusal {
         path.display(), beside.display()
     )]
     OutOfReach { field: String, path: PathBuf, beside: PathBuf },
+    #[error("weir was unloaded: {UNLOADED}")]
+    Unloaded,
     #[error("{0}")]
     Agent(#[from] AppError),
 }
@@ -87,7 +87,7 @@ impl App {
     fn try_reload(&mut self, metrics: &Metrics, cause: &Cause) -> Result<Option<Version>, Refusal> {
         let proposal = Proposal::read(&self.places.config)?;
         let signed = self.permit(&proposal, false)?;
-        self.reaches(&proposal.config)?;
+        self.takes(&proposal.config)?;
         let warning = self.at_start_warning(&proposal.config);
         self.adopt(metrics, proposal.config.clone(), || Ok(()))?;
         if let Some(warning) = warning {
@@ -141,7 +141,7 @@ impl App {
     /// Finds out whether a configuration could be put in force, as far as that can be known before.
     fn rehearse(&self, proposal: &Proposal, manner: &Manner, how: How) -> Result<Applied, Refusal> {
         self.permit(proposal, how == How::Rollback)?;
-        self.reaches(&proposal.config)?;
+        self.takes(&proposal.config)?;
         drop(self.stage(proposal, manner.until_restart)?);
         let mut warnings = Vec::new();
         warnings.extend(self.at_start_warning(&proposal.config));
@@ -159,7 +159,7 @@ impl App {
         manner: &Manner,
     ) -> Result<Applied, Refusal> {
         let signed = self.permit(proposal, cause.how == How::Rollback)?;
-        self.reaches(&proposal.config)?;
+        self.takes(&proposal.config)?;
         let mut warnings: Vec<String> = self.at_start_warning(&proposal.config).into_iter().collect();
         let staged = self.stage(proposal, manner.until_restart)?;
         let path = self.places.config.clone();
@@ -182,6 +182,8 @@ impl App {
         self.reloaded(metrics, true);
         let kept = self.keep(proposal, cause.clone(), signed, manner.until_restart);
         warnings.extend(kept.warnings);
+        warnings.extend(warnings::of(&self.config, self.datapath.sizes().limiter_bits));
+        warnings.extend(self.feeds.iter().filter_map(not_read));
         let changed = kept.made.is_some();
         let policy = kept.made.or_else(|| self.versions.newest().cloned());
         if manner.until_restart && changed {
@@ -197,9 +199,14 @@ impl App {
         permit(&self.places, proposal, &self.versions, returns)
     }
 
-    /// Refuses a configuration that reads what this agent does not get at.
-    fn reaches(&self, config: &Config) -> Result<(), Refusal> {
-        let Some((field, path)) = self.reach.lacks(config) else { return Ok(()) };
+    /// Refuses a configuration that this agent cannot put in force, as far as that can be known before:
+    /// there is no such interface, or it reads what the agent does not get at.
+    fn takes(&self, config: &Config) -> Result<(), Refusal> {
+        if !self.places.pins.exist() {
+            return Err(Refusal::Unloaded);
+        }
+        self.datapath.knows(&config.interfaces).map_err(AppError::from)?;
+        let Some((field, path)) = self.reach.lacks(config, &self.config) else { return Ok(()) };
         let beside = self.places.config.parent().unwrap_or(Path::new("/")).to_owned();
         Err(Refusal::OutOfReach { field, path, beside })
     }
@@ -223,7 +230,9 @@ impl App {
     }
 
     fn at_start_warning(&self, config: &Config) -> Option<String> {
-        (self.config.at_start() != config.at_start()).then(|| AT_START.to_owned())
+        let fields = self.config.at_start(config);
+        let verb = if fields.len() == 1 { "takes" } else { "take" };
+        (!fields.is_empty()).then(|| format!("{} {verb} effect at the next start", fields.join(", ")))
     }
 
     /// Puts a configuration in force and then does `commit`. Where one of the two fails, what was in
@@ -324,6 +333,17 @@ impl App {
     }
 }
 
+/// Says that a list could not be read, which does not keep a configuration from being put in force.
+fn not_read(feed: &Feed) -> Option<String> {
+    let refusal = feed.state.refusal.as_ref()?;
+    let kept = if feed.listing.is_empty() {
+        "nothing of it is in force"
+    } else {
+        "the last good list stays in force"
+    };
+    Some(format!("feed {}: {}; {kept}", feed.config.name, refusal.message))
+}
+
 /// Returns the time in a configuration's signature, if signatures are wanted and it is good.
 pub(super) fn permit(
     places: &Places,
@@ -370,7 +390,7 @@ impl From<Refusal> for Problem {
             Refusal::Config(error) => Self::from(error),
             Refusal::Version(error) => Self::from(error),
             Refusal::Signature(_) => Self::new(StatusCode::FORBIDDEN, text),
-            Refusal::File { .. } | Refusal::OutOfReach { .. } | Refusal::Agent(_) => {
+            Refusal::File { .. } | Refusal::OutOfReach { .. } | Refusal::Unloaded | Refusal::Agent(_) => {
                 Self::new(StatusCode::CONFLICT, text)
             }
         }

@@ -22,7 +22,7 @@ pub(crate) const LINE_BYTES_MAX: u64 = 1 << 20;
 /// What was written last, and where. Cut off lines at the end of a file leave no trace in it, but here.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Head {
-    /// The file.
+    /// The file; on disk from the state directory, where it lies in that.
     pub file: PathBuf,
     /// Its last line.
     #[serde(flatten)]
@@ -33,7 +33,8 @@ impl Head {
     /// Reads the head of a state directory; nothing where there is none that can be read.
     #[must_use]
     pub fn load(state: &Path) -> Option<Self> {
-        Self::read(&state.join(HEAD))
+        let head = Self::read(&state.join(HEAD))?;
+        Some(Self { file: state.join(&head.file), ..head })
     }
 
     /// Reads the head that lies beside a file.
@@ -48,11 +49,14 @@ impl Head {
         serde_json::from_slice(&text).ok()
     }
 
-    /// Writes it in place of the one before.
+    /// Writes it in place of the one before. A file that lies beside it is named from there: in a copy of the
+    /// directory, the copy is meant.
     pub(super) fn store(&self, state: &Path) -> io::Result<()> {
+        let file = self.file.strip_prefix(state).unwrap_or(&self.file);
+        let named = Self { file: file.to_owned(), link: self.link };
         let path = state.join(HEAD);
         let new = path.with_extension("head.new");
-        let written = fs::write(&new, serde_json::to_vec(self)?);
+        let written = fs::write(&new, serde_json::to_vec(&named)?);
         if let Err(error) = written {
             _ = fs::remove_file(&new);
             return Err(error);

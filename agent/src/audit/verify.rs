@@ -103,9 +103,14 @@ pub fn state(state: &Path, from: u64) -> io::Result<Report> {
     let current = head.as_ref().map_or_else(|| state.join(files::FILE), |head| head.file.clone());
     let mut paths: Vec<PathBuf> = files::before(&current)?.into_iter().map(|(_, path)| path).collect();
     if current.exists() || head.is_none() {
-        paths.push(current);
+        paths.push(current.clone());
     }
-    verify(paths, head.map(|head| head.link), from)
+    let mut report = verify(paths, head.map(|head| head.link), from)?;
+    // None is left that could be named.
+    if let Some(broken) = report.broken.as_mut().filter(|broken| broken.file.as_os_str().is_empty()) {
+        broken.file = current;
+    }
+    Ok(report)
 }
 
 /// Checks files in the order of their first lines. The end is compared with `head`.

@@ -14,7 +14,7 @@ use std::{
 use clap::Subcommand;
 use serde_json::Value;
 
-use super::{CliError, EXIT_FAILURE, Output};
+use super::{CliError, EXIT_FAILURE, Output, value::number};
 use crate::{
     audit::{
         chain,
@@ -35,8 +35,8 @@ pub(super) enum Audit {
     /// Show the last entries, with `-o json` as they are written.
     Tail {
         /// How many.
-        #[arg(short = 'n', long = "lines", default_value_t = 20, value_name = "N")]
-        lines: usize,
+        #[arg(short = 'n', long = "lines", default_value_t = 20, value_name = "N", value_parser = number(0..=u32::MAX))]
+        lines: u32,
         /// Go on with those that follow.
         #[arg(short, long)]
         follow: bool,
@@ -49,7 +49,7 @@ pub(super) enum Audit {
         #[arg(value_name = "FILE")]
         files: Vec<PathBuf>,
         /// Check lines from this number on, for an audit that is known to be broken before.
-        #[arg(long, default_value_t = 0, value_name = "SEQ")]
+        #[arg(long, default_value_t = 0, value_name = "SEQ", value_parser = number(0..=u64::MAX))]
         from: u64,
         #[command(flatten)]
         output: Output,
@@ -59,7 +59,10 @@ pub(super) enum Audit {
 impl Audit {
     pub(super) fn run(self, state: &Path) -> Result<ExitCode, CliError> {
         match self {
-            Self::Tail { lines, follow, output } => tail(state, lines, follow, output.output)?,
+            Self::Tail { lines, follow, output } => {
+                let lines = usize::try_from(lines).unwrap_or(usize::MAX);
+                tail(state, lines, follow, output.output)?;
+            }
             Self::Verify { files, from, output } => return check(state, files, from, output.output),
         }
         Ok(ExitCode::SUCCESS)
@@ -97,17 +100,25 @@ fn words(report: &Report) -> String {
     if *torn > 0 {
         _ = writeln!(
             text,
-            "{torn} bytes at the end are no whole line: one that is being written, or was when the host stopped"
+            "{} at the end {} no whole line: one that is being written, or was when the host stopped",
+            output::counted(*torn, "byte"),
+            if *torn == 1 { "is" } else { "are" },
         );
     }
     if let Some(broken) = broken {
         let (file, seq, flaw) = (broken.file.display(), broken.seq, broken.flaw);
         _ = writeln!(text, "BROKEN  {file}:{}: seq {seq}: {flaw}: {}", broken.line, broken.message);
-        _ = writeln!(text, "{lines} lines before it are as they were written");
+        let as_written = if *lines == 1 { "is as it was written" } else { "are as they were written" };
+        _ = writeln!(text, "{} before it {as_written}", output::counted(*lines, "line"));
         return text;
     }
-    let count = if files.len() == 1 { "1 file".to_owned() } else { format!("{} files", files.len()) };
-    _ = writeln!(text, "ok  {lines} lines in {count}, {first} to {}; the last has {}", last.seq, last.hash);
+    let lines = output::counted(*lines, "line");
+    let files = match files.as_slice() {
+        [file] => file.display().to_string(),
+        [.., last] => format!("{} up to {}", output::counted(files.len(), "file"), last.display()),
+        [] => "no file".to_owned(),
+    };
+    _ = writeln!(text, "ok  {lines} in {files}, {first} to {}; the last has {}", last.seq, last.hash);
     if head.is_none() {
         _ = writeln!(text, "without the head, audit.head, lines that were cut off the end are not missed");
     }

@@ -7,6 +7,7 @@ use std::{
     sync::Arc,
 };
 
+use nix::net::if_::if_nametoindex;
 use serde::Serialize;
 use tokio::runtime;
 
@@ -26,9 +27,10 @@ use crate::{
         Policy,
         classes::Classes,
         compile::Demand,
-        limits::{self, LimitNumbers},
+        limits::LimitNumbers,
         merge,
         protect::{self, Conflicts},
+        warnings,
     },
     record::FeedRecord,
 };
@@ -47,7 +49,7 @@ struct Checked {
     feeds: Vec<FeedRecord>,
     /// What lists that drop or slow down have in common with clouds, search bots and resolvers.
     overlaps: Vec<FeedOverlaps>,
-    /// Entries of lists that have no effect, because they name what must not be cut off.
+    /// Entries of lists that meet what must not be cut off, and spare it.
     conflicts: Vec<Conflicts>,
     /// What will not do what it may be meant to do.
     warnings: Vec<String>,
@@ -91,7 +93,8 @@ pub(super) fn check(path: &Path, lists: bool, state: &Path, format: Format) -> R
         }
         Err(error) => return Err(error.into()),
     };
-    let warnings = limits::crowded(&config.limits, config.tables.limiter_bits);
+    let mut warnings = warnings::of(&config, config.tables.limiter_bits);
+    warnings.extend(elsewhere(&config));
     if !lists {
         let checked = Checked { warnings, ..Checked::of(path) };
         output::print(format, &checked, file_text);
@@ -123,6 +126,14 @@ pub(super) fn check(path: &Path, lists: bool, state: &Path, format: Format) -> R
     drop(progress);
     output::print(format, &checked, check_text);
     Ok(if checked.ok { ExitCode::SUCCESS } else { ExitCode::from(EXIT_FAILURE) })
+}
+
+/// Says which interfaces this host has not. It may be no gateway, so that is no error.
+fn elsewhere(config: &Config) -> impl Iterator<Item = String> {
+    let names = config.interfaces.iter().map(|interface| interface.name.as_str());
+    names.filter(|name| if_nametoindex(*name).is_err()).map(|name| {
+        format!("this host has no interface {name}, and weir does not start without; `ip link` lists those that there are")
+    })
 }
 
 /// `weir feeds overlap`: the overlaps of [`check`], for all lists.

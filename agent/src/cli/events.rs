@@ -13,7 +13,7 @@ use clap::{Args, builder::PossibleValuesParser};
 use hyper::Method;
 use weir_common::verdict::Reason;
 
-use super::{CliError, Output};
+use super::{CliError, Output, value::number};
 use crate::{
     api::events::Listing,
     client::{Client, ClientError},
@@ -46,7 +46,7 @@ pub(super) struct Events {
     source: Option<Prefix>,
     /// How many of the last events; with --follow, how many before those that come.
     /// [default: 100, with --follow 10]
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(..=4096))]
+    #[arg(long, value_name = "N", value_parser = number(0..=4096_u16))]
     limit: Option<u16>,
     #[command(flatten)]
     output: Output,
@@ -141,7 +141,7 @@ impl Tell {
                 self.event(view, line)
             }
             Line::Lost { lost } if self.format == Format::Table => {
-                output::warning(&format!("{lost} events came too fast to be told"));
+                output::warning(&format!("{} came too fast to be told", output::counted(*lost, "event")));
                 Ok(())
             }
             Line::Lost { .. } => output::flow(line),

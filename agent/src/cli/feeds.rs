@@ -3,13 +3,13 @@
 /// `weir feeds receive`.
 mod receive;
 
-use std::path::Path;
+use std::{path::Path, process::ExitCode};
 
 use clap::Subcommand;
 use hyper::Method;
 use serde::Serialize;
 
-use super::{CliError, ConfigFile, Output, check};
+use super::{CliError, ConfigFile, EXIT_FAILURE, Output, check};
 use crate::{
     api::feeds::View,
     client::Client,
@@ -37,7 +37,7 @@ pub(super) enum Feeds {
         #[command(flatten)]
         output: Output,
     },
-    /// Read the list of a feed now.
+    /// Read the list of a feed now. Fails if it cannot be had, or is held back.
     Refresh {
         /// The feed.
         name: String,
@@ -69,18 +69,18 @@ struct All {
 }
 
 impl Feeds {
-    pub(super) fn run(self, pins: &Pins, state: &Path, socket: &Path) -> Result<(), CliError> {
+    pub(super) fn run(self, pins: &Pins, state: &Path, socket: &Path) -> Result<ExitCode, CliError> {
         match self {
-            Self::List { output } => list(pins, state, output.output),
-            Self::Accept { name, output } => act(socket, &name, "accept", output.output),
-            Self::Refresh { name, output } => act(socket, &name, "refresh", output.output),
-            Self::Receive { name } => receive::receive(socket, &name),
-            Self::Overlap { config, output } => check::overlap(&config.config, state, output.output),
+            Self::List { output } => list(pins, state, output.output)?,
+            Self::Accept { name, output } => return act(socket, &name, "accept", output.output),
+            Self::Refresh { name, output } => return act(socket, &name, "refresh", output.output),
+            Self::Receive { name } => receive::receive(socket, &name)?,
+            Self::Overlap { config, output } => check::overlap(&config.config, state, output.output)?,
             Self::Catalogue { output } => {
                 output::print(output.output, &catalogue::ALL, |all| catalogue_text(all));
-                Ok(())
             }
         }
+        Ok(ExitCode::SUCCESS)
     }
 }
 
@@ -90,20 +90,25 @@ fn list(pins: &Pins, state: &Path, format: Format) -> Result<(), CliError> {
     Ok(())
 }
 
-fn act(socket: &Path, name: &str, what: &str, format: Format) -> Result<(), CliError> {
+/// Does something with a feed, and tells how it then is. It has failed if the list cannot be had or is held.
+fn act(socket: &Path, name: &str, what: &str, format: Format) -> Result<ExitCode, CliError> {
     let path = format!("/v1/feeds/{name}/{what}");
     let view: View = Client::connect(socket)?.call(Method::POST, &path, NOTHING)?;
     output::print(format, &view, |view| text(std::slice::from_ref(&view.feed)));
-    Ok(())
+    if view.feed.state.refusal.is_none() {
+        return Ok(ExitCode::SUCCESS);
+    }
+    output::error(&format!("feed {name}: {}", view.feed.health()));
+    Ok(ExitCode::from(EXIT_FAILURE))
 }
 
 fn text(feeds: &[FeedRecord]) -> String {
+    if feeds.is_empty() {
+        return "no feeds\n".to_owned();
+    }
     let rows = feeds.iter().map(|feed| {
         let age = feed.last_success.and_then(|at| record::time(at).elapsed().ok());
-        let age = age.map_or_else(
-            || "never".to_owned(),
-            |age| humantime::format_duration(std::time::Duration::from_secs(age.as_secs())).to_string(),
-        );
+        let age = age.map_or("never".to_owned(), |age| output::whole(age.as_secs()));
         vec![
             feed.name.clone(),
             feed.source.clone(),
@@ -119,7 +124,7 @@ fn text(feeds: &[FeedRecord]) -> String {
 
 fn catalogue_text(all: &[Known]) -> String {
     let rows = all.iter().map(|known| {
-        let interval = humantime::format_duration(known.interval()).to_string();
+        let interval = output::whole(known.interval().as_secs());
         vec![
             known.name.to_owned(),
             known.category.to_owned(),

@@ -109,7 +109,7 @@ fn text(tested: &Tested) -> String {
     });
     let table = output::table(&["CASE", "VERDICT", "REASON", "WOULD", "SCORE", "RESULT"], rows);
     let failed = tested.cases.iter().filter(|row| !row.ok).count();
-    format!("{table}\n{} cases, {failed} not as expected\n", tested.cases.len())
+    format!("{table}\n{}, {failed} not as expected\n", output::counted(tested.cases.len(), "case"))
 }
 
 #[cfg(any(test, feature = "fuzz"))]

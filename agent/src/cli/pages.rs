@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use clap::{Command, CommandFactory as _};
+use clap::{Arg, Command, CommandFactory as _};
 use clap_complete::Shell;
 use clap_mangen::Man;
 
@@ -56,8 +56,24 @@ fn written(path: &Path, error: io::Error) -> CliError {
 
 fn page(command: &Command) -> io::Result<Vec<u8>> {
     let mut page = Vec::new();
-    Man::new(command.clone()).render(&mut page)?;
+    Man::new(command.clone().override_usage(synopsis(command))).render(&mut page)?;
     Ok(page)
+}
+
+/// Returns how a command is written, with what its options take; clap_mangen leaves that out.
+fn synopsis(command: &Command) -> String {
+    let shown = |argument: &&Arg| !argument.is_hide_set();
+    let mut words = vec![full_name(command)];
+    let options = command.get_arguments().filter(|argument| !argument.is_positional());
+    let (required, optional): (Vec<&Arg>, Vec<&Arg>) =
+        options.filter(shown).partition(|argument| argument.is_required_set());
+    words.extend(optional.iter().map(|argument| format!("[{argument}]")));
+    words.extend(required.iter().map(ToString::to_string));
+    words.extend(command.get_positionals().filter(shown).map(ToString::to_string));
+    if command.has_subcommands() {
+        words.push("<COMMAND>".to_owned());
+    }
+    words.join(" ")
 }
 
 /// Returns the command line with everything that clap adds at last: names, usage, `help`.
@@ -172,6 +188,14 @@ mod tests {
         }
         let page = fs::read_to_string(directory.path().join("weir-ban.1")).unwrap();
         assert!(page.contains("proxy") && page.contains("Examples"), "{page}");
+        assert!(!page.contains("default: ]"), "{page}");
+        let ban = complete();
+        let ban = ban.find_subcommand("ban").unwrap();
+        let usage = synopsis(ban);
+        for want in ["weir ban ", "[--for <TIME>]", "[--shadow]", " <PREFIX>..."] {
+            assert!(usage.contains(want), "no `{want}` in {usage}");
+        }
+        assert_eq!(usage.matches("--shadow").count(), 1, "{usage}");
         // Shells are not told apart here: that each makes something is enough.
         for shell in [Shell::Bash, Shell::Zsh, Shell::Fish] {
             let mut script = Vec::new();

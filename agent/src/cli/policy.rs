@@ -22,6 +22,9 @@ pub(super) enum Policy {
     /// Show what another configuration would change: its text, and the addresses whose fate it decides.
     Diff(diff::Diff),
     /// Put a configuration in force, and in the place of the configuration file.
+    ///
+    /// With `-o json` a refusal is printed as JSON too: `error`, and in `problems` line, field and mend of each
+    /// thing that is wrong.
     Apply(change::Apply),
     /// Show the versions that were in force, the newest first.
     History(history::History),
@@ -37,7 +40,7 @@ impl Policy {
             Self::Test(test) => return test.run(state),
             Self::Diff(diff) => return diff.run(state),
             Self::Apply(apply) => return apply.run(socket),
-            Self::History(history) => history.run(state),
+            Self::History(history) => history.run(state)?,
             Self::Show(show) => show.run(state)?,
             Self::Rollback(rollback) => return rollback.run(socket),
         }

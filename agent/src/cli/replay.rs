@@ -9,7 +9,7 @@ use std::{
 
 use clap::{Args, ValueEnum};
 
-use super::{CliError, ConfigFile, EXIT_FAILURE, Output};
+use super::{CliError, ConfigFile, EXIT_FAILURE, Output, value::number};
 use crate::{
     capture::{Capture, Damage},
     config::{Config, Enforce, Prefix},
@@ -43,8 +43,8 @@ pub(super) struct Replay {
     #[arg(long, value_enum, value_name = "WHAT")]
     by: Option<By>,
     /// How many sources to print; 0: leave sources out.
-    #[arg(long, default_value_t = 10, value_name = "N")]
-    top: usize,
+    #[arg(long, default_value_t = 10, value_name = "N", value_parser = number(0..=u32::MAX))]
+    top: u32,
     /// Print pseudonyms instead of addresses; they are other ones in each run.
     #[arg(long)]
     pseudonymise: bool,
@@ -83,7 +83,8 @@ impl Replay {
         }
         let mut capture = Capture::open(&self.capture)?;
         let own = self.own.iter().map(|Prefix(prefix)| *prefix).collect();
-        let naming = Naming { top: self.top, pseudonyms: self.pseudonymise };
+        let top = usize::try_from(self.top).unwrap_or(usize::MAX);
+        let naming = Naming { top, pseudonyms: self.pseudonymise };
         let mut replay = Run::new(&policy, against.as_ref().map(|(_, (other, _))| other), own, naming);
         let started = Instant::now();
         let damage = judge(&mut capture, &mut replay).err();

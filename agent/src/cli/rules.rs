@@ -1,18 +1,18 @@
 //! `weir ban`, `unban`, `bans`, `allow` and `throttle`: clients of the control API.
 
-use std::{fmt::Write as _, path::Path, process::ExitCode, time::Duration};
+use std::{fmt::Write as _, path::Path, process::ExitCode};
 
 use clap::Args;
 use hyper::Method;
 
-use super::{CliError, EXIT_FAILURE, Output};
+use super::{CliError, EXIT_FAILURE, Output, value::note};
 use crate::{
     api::rules::{BATCH_MAX, Listing, Order, Orders, View},
     client::{Client, ClientError},
     config::{Lasts, Prefix},
     output::{self, Format, table},
     record,
-    rules::{Action, Profile},
+    rules::{Action, Profile, canonical},
 };
 
 const RULES: &str = "/v1/rules";
@@ -29,7 +29,7 @@ struct Common {
     #[arg(long = "for", default_value = "1h", value_name = "TIME")]
     lasts: Lasts,
     /// Why; `weir bans` shows it.
-    #[arg(long, default_value_t, value_name = "TEXT")]
+    #[arg(long, default_value_t, hide_default_value = true, value_name = "TEXT", value_parser = note)]
     note: String,
     #[command(flatten)]
     output: Output,
@@ -124,7 +124,7 @@ impl Unban {
         let mut done = Done::default();
         for Prefix(prefix) in self.prefixes {
             if done.add(client.call(Method::DELETE, &format!("{RULES}/{prefix}"), NOTHING))? {
-                done.lifted.push(prefix.to_string());
+                done.lifted.push(canonical(prefix).to_string());
             }
         }
         Ok(done.tell(self.output.output))
@@ -223,14 +223,18 @@ fn what(view: &View) -> String {
         text.push_str(" (proxies)");
     }
     if let Some(profile) = view.rule.profile.filter(|profile| *profile != Profile::Suspicious) {
-        _ = write!(text, " ({profile:?})");
+        let pace = match profile {
+            Profile::Default => "default",
+            Profile::Partner => "partner",
+            Profile::Suspicious => "suspicious",
+        };
+        _ = write!(text, " ({pace})");
     }
     text
 }
 
 fn left(view: &View) -> String {
-    let left = |seconds| humantime::format_duration(Duration::from_secs(seconds)).to_string();
-    view.seconds_left.map_or("forever".to_owned(), left)
+    view.seconds_left.map_or("forever".to_owned(), output::whole)
 }
 
 fn date(seconds: u64) -> String {

@@ -6,6 +6,9 @@ use std::{
 };
 
 use serde::{Deserialize, Serialize};
+use serde_saphyr::Error;
+
+use super::place::{self, Place};
 
 /// One thing that is wrong.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -46,30 +49,85 @@ impl ConfigError {
         Self::new(file, "", vec![Problem { line: 0, column: 0, field: String::new(), message }])
     }
 
-    pub(super) fn from_yaml(file: &Path, text: &str, error: &serde_saphyr::Error) -> Self {
-        let (line, column) = error.location().map_or((0, 0), |at| (at.line(), at.column()));
-        let field = error_field(error);
-        let message = message_of(error);
+    /// What the reader of YAML refuses.
+    pub(crate) fn from_yaml(file: &Path, text: &str, error: &serde_saphyr::Error) -> Self {
+        let at = error.location();
+        let (line, column) = at.map_or((0, 0), |at| (at.line(), at.column()));
+        let place = at.and_then(|at| place::find(text, at)).unwrap_or_default();
+        let (field, message) = told(error.without_snippet(), place);
         Self::new(file, text, vec![Problem { line, column, field, message }])
     }
 }
 
-/// The first line of what the parser says, without the location, which stands in front already.
-fn message_of(error: &serde_saphyr::Error) -> String {
-    let text = error.without_snippet().to_string();
-    let text = text.lines().next().unwrap_or_default();
-    let text = text.split(" at line ").next().unwrap_or(text);
-    text.trim().trim_end_matches([',', ':']).to_owned()
+/// Returns the field, and what is wrong with it in words of people.
+#[expect(clippy::wildcard_enum_match_arm, reason = "of all others the reader says it well enough")]
+fn told(error: &Error, place: Place) -> (String, String) {
+    let Place { field, around, value } = place;
+    let value = value.map_or("it".to_owned(), |value| format!("`{value}`"));
+    let message = match error {
+        Error::SerdeUnknownVariant { variant, expected, .. } => {
+            format!("`{variant}` is not possible{}", instead(variant, expected))
+        }
+        Error::SerdeUnknownField { field: name, expected, .. } => {
+            let field = if field.is_empty() { name.clone() } else { field };
+            return (field, format!("unknown field `{name}`{}", instead(name, expected)));
+        }
+        Error::SerdeMissingField { field: name, .. } => {
+            // The place is that of its first neighbour, or of the settings.
+            let field = place::join(&around.unwrap_or(field), name);
+            return (field, format!("missing field `{name}`; add it"));
+        }
+        Error::DuplicateMappingKey { key: Some(key), .. } => format!("`{key}` is there twice; remove one"),
+        Error::DuplicateMappingKey { key: None, .. } => "is there twice; remove one".to_owned(),
+        Error::InvalidScalar { ty, .. } => format!("{value} is no {}", scalar(ty)),
+        Error::Unexpected { expected: "sequence start", .. } => {
+            format!("{value} is no list; write one, like [a, b]")
+        }
+        Error::Unexpected { expected: "mapping start", .. } => {
+            format!("{value} is not made of settings; write them like {{name: value}}")
+        }
+        other => {
+            // The first line, without the place, which stands in front already.
+            let text = other.to_string();
+            let text = text.lines().next().unwrap_or_default();
+            let text = text.split(" at line ").next().unwrap_or(text);
+            text.trim().trim_end_matches([',', ':']).to_owned()
+        }
+    };
+    (field, message)
 }
 
-/// The field that the parser names between backticks, if it does.
-fn error_field(error: &serde_saphyr::Error) -> String {
-    let text = error.without_snippet().to_string();
-    let mut parts = text.split('`');
-    match (parts.next(), parts.next()) {
-        (Some(before), Some(name)) if before.contains("field") => name.to_owned(),
-        _ => String::new(),
+/// Returns what a type of Rust is to people.
+fn scalar(ty: &str) -> &str {
+    match ty {
+        "bool" => "answer; write true or false",
+        "f32" | "f64" => "number",
+        _ if ty.starts_with(['u', 'i']) => "whole number that is possible here",
+        _ => ty,
     }
+}
+
+/// Says what is possible, and what comes nearest to what was written.
+fn instead(written: &str, possible: &[&str]) -> String {
+    let all = possible.join(", ");
+    let close = |name: &&&str| distance(written, name) <= written.chars().count().div_ceil(3);
+    let nearest = possible.iter().filter(close).min_by_key(|name| distance(written, name));
+    let nearest = nearest.map(|name| format!("; did you mean `{name}`?"));
+    format!(", expected one of {all}{}", nearest.unwrap_or_default())
+}
+
+/// Returns how many letters have to be added, taken away or replaced to make one word of another.
+fn distance(one: &str, other: &str) -> usize {
+    let mut row: Vec<usize> = (0..=other.chars().count()).collect();
+    for (i, a) in one.chars().enumerate() {
+        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
+        for (j, b) in other.chars().enumerate() {
+            let replaced = diagonal + usize::from(a != b);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
+        }
+    }
+    row[other.chars().count()]
 }
 
 impl fmt::Display for ConfigError {
@@ -95,3 +153,47 @@ impl fmt::Display for ConfigError {
 }
 
 impl std::error::Error for ConfigError {}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use crate::config::Config;
+
+    const START: &str = "interfaces: [{name: eth0}]\n";
+
+    fn problem(yaml: &str) -> (u64, String, String) {
+        let error = Config::parse(Path::new("weir.yaml"), yaml).unwrap_err();
+        let problem = error.problems.into_iter().next().unwrap();
+        (problem.line, problem.field, problem.message)
+    }
+
+    #[test]
+    fn what_the_reader_refuses_has_a_field_and_a_mend() {
+        for (yaml, line, field, message) in [
+            (
+                "enforce: enforced\n",
+                2,
+                "enforce",
+                "`enforced` is not possible, expected one of shadow, enforce; did you mean `enforce`?",
+            ),
+            ("enforce: off\n", 2, "enforce", "`off` is not possible, expected one of shadow, enforce"),
+            ("enforce: shadow\nenforce: enforce\n", 3, "enforce", "`enforce` is there twice; remove one"),
+            ("limits:\n- name: x\n  per: sourc\n", 4, "limits[0].per", "did you mean `source`?"),
+            ("limits:\n- name: x\n  services: s\n", 4, "limits[0].services", "did you mean `service`?"),
+            ("limits: [{name: x, packets: {rate: 1}}]\n", 2, "limits[0].packets.burst", "missing field"),
+            ("limits: [{per: source}]\n", 2, "limits[0].name", "missing field `name`"),
+            ("feeds:\n- {name: a, name: b}\n", 3, "feeds[0].name", "`name` is there twice"),
+            ("events: {per_second: many}\n", 2, "events.per_second", "`many` is no whole number"),
+            ("allow: 192.0.2.0/24\n", 2, "allow", "`192.0.2.0/24` is no list"),
+            ("management: [a]\n", 2, "management", "it is not made of settings"),
+            ("colour: red\n", 2, "colour", "unknown field `colour`, expected one of"),
+        ] {
+            let (at, of, said) = problem(&format!("{START}{yaml}"));
+            assert_eq!((at, of.as_str()), (line, field), "{yaml}: {said}");
+            assert!(said.contains(message), "{yaml}: {said}");
+        }
+        assert_eq!(problem("enforce: shadow\n").1, "interfaces");
+        assert!(!problem("enforce: off\n").2.contains("did you mean"));
+    }
+}

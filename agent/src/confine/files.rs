@@ -97,14 +97,16 @@ impl Reach {
     }
 
     /// Returns what a configuration wants to read and cannot, with its field; nothing if there is nothing.
-    /// What lies where there is no directory is not there, whoever asks.
+    /// What lies where there is no directory is not there, whoever asks, so what `present` wants of it does
+    /// not count.
     #[must_use]
-    pub fn lacks(&self, config: &Config) -> Option<(String, PathBuf)> {
+    pub fn lacks(&self, config: &Config, present: &Config) -> Option<(String, PathBuf)> {
         let granted: Vec<PathBuf> =
             self.read.iter().chain(&self.write).filter_map(|path| fs::canonicalize(path).ok()).collect();
+        let known = reread(present);
         let missing = |path: &Path| {
             let real = real(path);
-            path.parent().is_some_and(Path::exists)
+            (path.parent().is_some_and(Path::exists) || !known.iter().any(|(_, known)| *known == path))
                 && !granted.iter().any(|directory| real.starts_with(directory))
         };
         let (field, path) = reread(config).into_iter().find(|(_, path)| self.held && missing(path))?;
@@ -290,8 +292,15 @@ mod tests {
         let absent = config(Path::new("/absent/a"));
         let read = [directory.path().to_owned()].into();
         let reach = Reach { read, held: true, ..Reach::default() };
-        assert_eq!((reach.lacks(&inside), reach.lacks(&absent)), (None, None));
-        assert_eq!(reach.lacks(&outside), Some(("feeds[0].path".to_owned(), other.path().join("a"))));
-        assert_eq!(Reach { held: false, ..reach }.lacks(&outside), None, "nothing holds it");
+        let lacks = |config| reach.lacks(config, &absent);
+        let field = || "feeds[0].path".to_owned();
+        assert_eq!((lacks(&inside), lacks(&absent)), (None, None));
+        assert_eq!(lacks(&outside), Some((field(), other.path().join("a"))));
+        assert_eq!(
+            reach.lacks(&absent, &inside),
+            Some((field(), "/absent/a".into())),
+            "it may be there later"
+        );
+        assert_eq!(Reach { held: false, ..reach }.lacks(&outside, &absent), None, "nothing holds it");
     }
 }

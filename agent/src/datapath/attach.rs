@@ -349,7 +349,7 @@ where
         .map_err(|error: aya::programs::ProgramError| DatapathError::Load(chain(&error)))
 }
 
-fn index_of(interface: &config::Interface) -> Result<u32> {
+pub(super) fn index_of(interface: &config::Interface) -> Result<u32> {
     if_nametoindex(interface.name.as_str()).map_err(|error| {
         let reason = if error == Errno::ENODEV {
             "no such interface; `ip link` lists those that there are".to_owned()

@@ -15,7 +15,7 @@ use weir_common::{
     verdict::Reason,
 };
 
-use super::{DatapathError, Pins, Result, load::chain};
+use super::{DatapathError, Pins, Result, load::unusable};
 
 /// A value that the kernel may hand out as bytes.
 #[derive(Clone, Copy, Debug)]
@@ -222,5 +222,5 @@ fn reset(
 }
 
 fn failed(name: &'static str, error: &dyn std::error::Error) -> DatapathError {
-    DatapathError::Map { name, error: chain(error) }
+    unusable(name, error)
 }

@@ -8,7 +8,11 @@ use std::{
 use nix::net::if_::if_nametoindex;
 use weir_common::control;
 
-use super::{Attached, Change, Datapath, Result, attach::Attacher, memory::Mapped};
+use super::{
+    Attached, Change, Datapath, Result,
+    attach::{Attacher, index_of},
+    memory::Mapped,
+};
 use crate::config;
 
 /// How long it takes until an interface is tried again that could not be attached: to find out who
@@ -42,6 +46,15 @@ impl Datapath {
             self.interfaces = interfaces.to_vec();
         }
         attached
+    }
+
+    /// Finds out whether these interfaces are there, or were once.
+    ///
+    /// # Errors
+    /// [`DatapathError::Attach`] for the first that is not.
+    pub fn knows(&self, interfaces: &[config::Interface]) -> Result<()> {
+        let mut new = interfaces.iter().filter(|interface| !self.slots.contains_key(&interface.name));
+        new.try_for_each(|interface| index_of(interface).map(drop))
     }
 
     /// Looks whether the program is where it was attached, and attaches it again where it is not:

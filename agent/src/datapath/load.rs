@@ -4,7 +4,7 @@
 //! New maps, and all that stay, are pinned in a directory beside the one in force. Once everything is
 //! loaded, that takes the other's place: where something fails before, nothing has changed.
 
-use std::{error::Error, fs, path::Path, sync::Arc};
+use std::{error::Error, fs, io, iter, path::Path, sync::Arc};
 
 use aya::{
     EbpfLoader, VerifierLogLevel, include_bytes_aligned,
@@ -281,4 +281,32 @@ pub(super) fn chain(error: &dyn Error) -> String {
         cause = error.source();
     }
     text
+}
+
+/// Returns why a map that is pinned cannot be used, with the mend where rights are missing.
+pub(super) fn unusable(name: &'static str, error: &dyn Error) -> DatapathError {
+    let mut causes = iter::successors(error.source(), |cause| (*cause).source());
+    let denied = |cause: &(dyn Error + 'static)| {
+        cause.downcast_ref::<io::Error>().is_some_and(|it| it.kind() == io::ErrorKind::PermissionDenied)
+    };
+    let mend = if causes.any(denied) { "; be root" } else { "" };
+    DatapathError::Map { name, error: format!("{}{mend}", chain(error)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use aya::{maps::MapError, sys::SyscallError};
+
+    use super::*;
+
+    #[test]
+    fn who_may_not_read_a_map_is_told_the_mend() {
+        let said = |number| {
+            let io_error = io::Error::from_raw_os_error(number);
+            let error = MapError::SyscallError(SyscallError { call: "BPF_OBJ_GET", io_error });
+            unusable("CONTROL", &error).to_string()
+        };
+        assert!(said(13).ends_with("; be root") && said(1).ends_with("; be root"), "{}", said(13));
+        assert!(!said(2).contains("root"), "{}", said(2));
+    }
 }

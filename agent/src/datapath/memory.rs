@@ -45,10 +45,8 @@ impl Mapped {
     pub fn open_some(pins: &Pins, maps: &[Map]) -> Result<Self> {
         let mut mapped = Self::new();
         for &map in maps {
-            let data = MapData::from_pin(pins.map(map.name())).map_err(|error| DatapathError::Map {
-                name: map.name(),
-                error: super::load::chain(&error),
-            })?;
+            let data = MapData::from_pin(pins.map(map.name()));
+            let data = data.map_err(|error| super::load::unusable(map.name(), &error))?;
             mapped.add(map, &data)?;
         }
         Ok(mapped)
@@ -60,7 +58,7 @@ impl Mapped {
     /// [`DatapathError::Map`] where it cannot be mapped.
     pub fn add(&mut self, map: Map, data: &MapData) -> Result<()> {
         let failed = |error: String| DatapathError::Map { name: map.name(), error };
-        let info = data.info().map_err(|error| failed(super::load::chain(&error)))?;
+        let info = data.info().map_err(|error| super::load::unusable(map.name(), &error))?;
         let lines = info.max_entries() as usize;
         if info.value_size() as usize != size_of::<Line>() {
             return Err(failed(format!("values of {} bytes, not a line", info.value_size())));

@@ -40,6 +40,13 @@ pub struct Bucket {
     pub shared_used: Option<f64>,
 }
 
+impl Bucket {
+    /// Tells whether a packet now would be dropped for it.
+    pub(super) fn drops(&self) -> bool {
+        self.over && !self.shadow
+    }
+}
+
 /// Returns the pace to which a limit holds sources of `profile`.
 pub(crate) fn find_pace(limit: &LimitRecord, profile: u8) -> &PaceRecord {
     limit.paces.get(usize::from(profile)).unwrap_or(&limit.paces[0])

@@ -1,4 +1,5 @@
 use serde::Serialize;
+use weir_common::verdict::Reason;
 
 use super::{Explanation, RuleFound};
 use crate::{
@@ -36,6 +37,12 @@ pub(super) fn mends(it: &Explanation) -> Vec<Mend> {
         )));
         return mends;
     }
+    if it.reason == Reason::Management.as_str() {
+        mends.push(Mend::note(
+            "everybody gets to a management port: `management.ports` of the configuration has it",
+        ));
+        return mends;
+    }
     if it.shadow && it.verdict == "would_drop" {
         mends.push(Mend::note("nothing is dropped until the configuration says `enforce: enforce`"));
     }
@@ -51,10 +58,16 @@ pub(super) fn mends(it: &Explanation) -> Vec<Mend> {
         risky(&mut mends, risk);
     }
     let banned = it.rule.iter().chain(&it.proxy_rule).any(|rule| rule.does == "ban");
+    let over = it.limits.iter().any(|bucket| bucket.over);
     if it.verdict == "pass" && it.rule.is_none() && !banned {
         mends.push(Mend::by(format!("weir ban {}", it.address), "bans it"));
-    } else if it.verdict != "pass" || it.limits.iter().any(|bucket| bucket.over) {
-        let what = if it.lists.is_empty() { "lets it pass" } else { "lets it pass, whatever lists say" };
+    }
+    if it.verdict != "pass" || over {
+        let what = match it.verdict {
+            "would_drop" => "lets it pass, in shadow mode or not",
+            _ if it.lists.is_empty() => "lets it pass",
+            _ => "lets it pass, whatever lists say",
+        };
         mends.push(Mend::by(format!("weir allow {}", it.address), what));
     }
     mends

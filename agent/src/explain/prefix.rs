@@ -16,13 +16,15 @@ use crate::{
     config::Port,
     datapath::{Pins, memory::Mapped, onlooker::Onlooker},
     feed::store::Store,
+    output::counted,
     policy::Origin,
     record::Record,
     rules::{self, Rule},
 };
 
-/// Addresses that are judged one by one. Of a prefix that has more, lists and rules alone are told.
-const ADDRESSES_MAX: u128 = 1 << 16;
+/// Bits of the addresses of a prefix that are judged one by one. Of one that has more, lists and rules alone
+/// are told.
+const BITS_MAX: u8 = 16;
 /// Rules that are shown.
 const RULES_MAX: usize = 50;
 
@@ -120,7 +122,7 @@ fn addresses(prefix: IpNet) -> Option<impl Iterator<Item = IpAddr>> {
         Ok(bits) if v4 => IpAddr::V4(Ipv4Addr::from_bits(bits)),
         Ok(_) | Err(_) => IpAddr::V6(Ipv6Addr::from_bits(bits)),
     };
-    (count <= ADDRESSES_MAX).then(|| (0..count).map(move |at| address(first + at)))
+    (count <= 1 << BITS_MAX).then(|| (0..count).map(move |at| address(first + at)))
 }
 
 fn shares(
@@ -164,7 +166,13 @@ fn feeds(store: &Store, record: &Record, prefix: IpNet) -> Vec<FeedMet> {
 pub fn prefix_text(it: &PrefixExplanation) -> String {
     let mut text = format!("{}\n", it.prefix);
     match &it.verdicts {
-        None => text.push_str("  too many addresses to ask for each: what a /16 or longer gets is told\n"),
+        None => {
+            let longest = it.prefix.max_prefix_len() - BITS_MAX;
+            _ = writeln!(
+                text,
+                "  too many addresses to ask for each: what a /{longest} or longer gets is told"
+            );
+        }
         Some(shares) => shares.iter().for_each(|share| share_line(&mut text, share)),
     }
     for RuleMet { proxy_only, rule } in &it.rules {
@@ -172,7 +180,8 @@ pub fn prefix_text(it: &PrefixExplanation) -> String {
         _ = writeln!(text, "  {at}{}", rule_line(rule));
     }
     if it.rules_left_out > 0 {
-        _ = writeln!(text, "  and {} more rules; `weir bans` has all", it.rules_left_out);
+        let more = counted(it.rules_left_out, "more rule");
+        _ = writeln!(text, "  and {more}; `weir bans` has all");
     }
     for FeedMet { feed, around, inside } in &it.feeds {
         _ = write!(text, "  feed {feed}: {inside} of its entries inside");
@@ -193,7 +202,7 @@ fn share_line(text: &mut String, share: &Share) {
         "would_drop" => "pass, and would be dropped but for shadow mode",
         _ => "pass",
     };
-    _ = write!(text, "  {addresses} addresses: {word} ({reason})");
+    _ = write!(text, "  {}: {word} ({reason})", counted(*addresses, "address"));
     if !listed_by.is_empty() {
         let lists: Vec<String> = listed_by.iter().map(ToString::to_string).collect();
         _ = write!(text, ", listed by {}", lists.join(", "));
@@ -215,6 +224,12 @@ mod tests {
         assert_eq!(of("255.255.0.0/16").unwrap().len(), 1 << 16);
         for prefix in ["10.0.0.0/15", "0.0.0.0/0", "2001:db8::/64", "::/0"] {
             assert!(of(prefix).is_none(), "{prefix}");
+        }
+        for (prefix, bound) in [("10.0.0.0/8", "a /16 or"), ("2001:db8::/48", "a /112 or")] {
+            let prefix = prefix.parse().unwrap();
+            let (rules, feeds) = (Vec::new(), Vec::new());
+            let it = PrefixExplanation { prefix, verdicts: None, rules, rules_left_out: 0, feeds };
+            assert!(prefix_text(&it).contains(bound), "{}", prefix_text(&it));
         }
     }
 }

@@ -57,7 +57,7 @@ pub(super) fn found(rule: KernelRule, book: Option<&Rule>, now: u64) -> RuleFoun
     let does = match rule.sentence {
         Sentence::Drop => "ban",
         Sentence::Allow => "allow",
-        Sentence::Limit => "limit",
+        Sentence::Limit => "throttle",
     };
     let matches = |book: &&Rule| {
         let action = match book.action {
@@ -80,7 +80,7 @@ pub(super) fn of_book(rule: &Rule, now: SystemTime) -> RuleFound {
     let does = match rule.action {
         Action::Ban => "ban",
         Action::Allow => "allow",
-        Action::Throttle => "limit",
+        Action::Throttle => "throttle",
     };
     let seconds_left = rule.left(now).map(|left| left.as_secs());
     RuleFound { does, shadow: rule.shadow, seconds_left, book: Some(Known::from(rule)) }

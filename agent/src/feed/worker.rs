@@ -61,6 +61,7 @@ pub struct Worker {
 struct New {
     listing: Listing,
     rejected: super::Rejected,
+    first_rejected: Option<(usize, String)>,
     validators: Validators,
     ledger: Option<Ledger>,
 }
@@ -243,7 +244,8 @@ impl Worker {
     fn take_stream(&mut self, mut ledger: Ledger, rejected: super::Rejected) -> bool {
         ledger.forget(self.now());
         let listing = ledger.listing();
-        let new = New { listing, rejected, validators: Validators::default(), ledger: Some(ledger) };
+        let (validators, ledger) = (Validators::default(), Some(ledger));
+        let new = New { listing, rejected, first_rejected: None, validators, ledger };
         if self.feed.config.source.is_stream() {
             return self.put(new);
         }
@@ -259,7 +261,8 @@ impl Worker {
     fn judge(&mut self, parsed: Parsed, validators: Validators) -> bool {
         let verdict = guard::judge(&self.feed.config.guards, self.known, &parsed);
         let listing = Listing { entries: parsed.entries.into(), throttled: Arc::default() };
-        self.settle(verdict, New { listing, rejected: parsed.rejected, validators, ledger: None })
+        let (rejected, first_rejected) = (parsed.rejected, parsed.first_rejected);
+        self.settle(verdict, New { listing, rejected, first_rejected, validators, ledger: None })
     }
 
     fn settle(&mut self, verdict: Result<(), guard::Refused>, new: New) -> bool {
@@ -282,6 +285,11 @@ impl Worker {
         let changed = self.feed.listing != new.listing;
         self.feed.state.reads.ok += 1;
         self.feed.state.rejected = new.rejected;
+        if let Some((line, text)) = new.first_rejected.as_ref().filter(|_| changed) {
+            let (feed, rejected) = (&self.feed.config.name, new.rejected.lines);
+            tracing::warn!(%feed, rejected, line, text, "lines of the list are not in its format; the first");
+        }
+        self.feed.state.first_rejected = new.first_rejected;
         self.validators = new.validators;
         self.ledger = new.ledger;
         self.held = None;

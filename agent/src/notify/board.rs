@@ -55,17 +55,17 @@ impl Kind {
         }
     }
 
-    /// Returns its name in Alertmanager.
+    /// Returns its name in Alertmanager, which is that of the rule for Prometheus.
     #[must_use]
     pub const fn alert(self) -> &'static str {
         match self {
-            Self::BanCap => "WeirBanCap",
+            Self::BanCap => "WeirBanCapHit",
             Self::ManyBans => "WeirManyBans",
             Self::FeedHeld => "WeirFeedHeld",
-            Self::ConfigurationRefused => "WeirConfigurationRefused",
-            Self::InterfaceLost => "WeirInterfaceLost",
+            Self::ConfigurationRefused => "WeirReloadRefused",
+            Self::InterfaceLost => "WeirInterfaceNotAttached",
             Self::Drift => "WeirDrift",
-            Self::AuditFailed => "WeirAuditFailed",
+            Self::AuditFailed => "WeirAuditFailing",
             Self::AuditTampered => "WeirAuditTampered",
         }
     }
@@ -74,13 +74,10 @@ impl Kind {
     #[must_use]
     pub const fn severity(self) -> &'static str {
         match self {
-            Self::InterfaceLost | Self::AuditTampered => "critical",
-            Self::BanCap
-            | Self::ManyBans
-            | Self::FeedHeld
-            | Self::ConfigurationRefused
-            | Self::Drift
-            | Self::AuditFailed => "warning",
+            Self::InterfaceLost | Self::AuditFailed | Self::AuditTampered => "critical",
+            Self::BanCap | Self::ManyBans | Self::FeedHeld | Self::ConfigurationRefused | Self::Drift => {
+                "warning"
+            }
         }
     }
 }
@@ -158,6 +155,21 @@ impl Board {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const RULES: &str = include_str!("../../../deploy/prometheus/alerts.yaml");
+
+    #[test]
+    fn prometheus_has_each_by_the_same_name_and_as_bad() {
+        for kind in Kind::ALL {
+            let rule = RULES.split("- alert: ").find(|rule| rule.lines().next() == Some(kind.alert()));
+            let severity = format!("labels: {{severity: {}}}", kind.severity());
+            assert!(
+                rule.is_some_and(|rule| rule.contains(&severity)),
+                "no {} that is {severity}",
+                kind.alert()
+            );
+        }
+    }
 
     #[test]
     fn what_happens_again_goes_on_and_what_does_not_is_over() {

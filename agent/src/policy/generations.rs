@@ -99,6 +99,17 @@ pub enum Way {
     Change,
 }
 
+impl Way {
+    /// Returns the name that logs use.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Whole => "whole",
+            Self::Change => "change",
+        }
+    }
+}
+
 impl Generations {
     /// Writes a policy as `generation`, which must not be in force, and returns how. `seed` is a new
     /// secret, for when all is written.

@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, HashSet};
 
 use serde::{Deserialize, Serialize};
-use weir_common::limit::{CAPACITY, Dimension};
+use weir_common::limit::{CAPACITY, DEFAULT, Dimension, SUSPICIOUS};
 
 use crate::config::Limit;
 
@@ -64,6 +64,12 @@ pub fn crowded(limits: &[Limit], limiter_bits: u32) -> Vec<String> {
         })
     };
     limits.iter().filter(|limit| limit.dimension != Dimension::Bytes).filter_map(warn).collect()
+}
+
+/// Tells whether limits hold suspicious sources to the pace of everybody.
+#[must_use]
+pub fn suspicious_as_others(limits: &[Limit]) -> bool {
+    limits.iter().all(|limit| limit.paces[usize::from(SUSPICIOUS)] == limit.paces[usize::from(DEFAULT)])
 }
 
 #[cfg(test)]

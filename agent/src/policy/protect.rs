@@ -2,7 +2,7 @@
 //!
 //! A list that names the gateway, or the address from which the host is managed, would lock the
 //! operator out. Such sources are allowed in front of all lists, so what a list says of them has no
-//! effect; this tells where that happened.
+//! effect, though it has on the rest of a wider entry; this tells where that happened.
 
 use std::fmt::Write as _;
 
@@ -15,6 +15,7 @@ use weir_common::{
 };
 
 use super::{List, Origin, Protected};
+use crate::output::counted;
 
 /// Conflicts of one list that are told one by one; the rest is counted.
 const TOLD_MAX: usize = 20;
@@ -138,7 +139,12 @@ pub fn met<'l>(prefix: IpNet, lists: impl Iterator<Item = &'l List>) -> Option<(
 pub fn text(conflicts: &[Conflicts]) -> String {
     let mut text = String::new();
     for Conflicts { list, entries, first } in conflicts {
-        _ = writeln!(text, "\n{list}: {entries} entries without effect, they name what must not be cut off");
+        let what = counted(*entries, "entry");
+        let meet = if *entries == 1 { "meets" } else { "meet" };
+        _ = writeln!(
+            text,
+            "\n{list}: {what} {meet} what must not be cut off, which passes; the rest of a prefix has its effect"
+        );
         for Conflict { entry, protected, what } in first {
             _ = writeln!(text, "  {entry} meets {protected} ({})", what.as_str());
         }

@@ -47,8 +47,13 @@ fn a_reboot_does_not_forgive_and_an_end_is_an_end() {
     rules.save().unwrap();
     // Another kernel, ten seconds later.
     let memory = heap();
-    let rules = Rules::restore(state.path(), &memory, now + Duration::from_secs(10));
+    let mut rules = Rules::restore(state.path(), &memory, now + Duration::from_secs(10));
     assert_eq!(prefixes(&rules, &memory), ["192.0.2.7/32", "2001:db8::/48"]);
+    // That one has ended is told once.
+    let ended: Vec<String> = rules.take_ended().iter().map(|rule| rule.prefix.to_string()).collect();
+    assert_eq!(ended, ["198.51.100.0/24"]);
+    rules.save().unwrap();
+    assert!(Rules::restore(state.path(), &memory, now + Duration::from_secs(11)).take_ended().is_empty());
     assert!(in_force(&memory, "192.0.2.7/32") && in_force(&memory, "2001:db8::/48"));
     assert!(!in_force(&memory, "198.51.100.0/24"));
     let left = kernel::get(&memory, "192.0.2.7/32".parse().unwrap()).unwrap().unwrap().lasts.unwrap();

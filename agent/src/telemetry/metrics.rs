@@ -81,6 +81,8 @@ pub struct View {
     pub interfaces: Vec<Attached>,
     /// Interfaces that should have it and have not.
     pub missing: Vec<String>,
+    /// Somebody has taken all of it out of the kernel.
+    pub unloaded: bool,
     /// How long the last publication took, from lists in memory to the flip, in seconds.
     pub publish_seconds: f64,
     /// The kernel's maps.
@@ -200,7 +202,7 @@ impl Metrics {
         let page = Page::default();
         page.build(&self.kernel)?;
         page.confinement(view.record.confinement.as_ref())?;
-        page.policy(&view.record, view.publish_seconds)?;
+        page.policy(&view.record, view.publish_seconds, view.unloaded)?;
         page.reloads(&self.reloads)?;
         page.interfaces(&view.interfaces, &view.missing)?;
         page.tables(&view.record, &reading.buckets, &self.rules)?;
@@ -229,7 +231,7 @@ pub(super) fn entries() -> prometheus::Result<Vec<Entry>> {
     let record = Record::empty();
     page.build("")?;
     page.confinement(None)?;
-    page.policy(&record, 0.0)?;
+    page.policy(&record, 0.0, false)?;
     page.reloads(&Reloads::default())?;
     page.interfaces(&[], &[])?;
     page.tables(&record, &reading.buckets, &rules)?;

@@ -60,22 +60,20 @@ async fn metrics(State(pages): State<Pages>, headers: HeaderMap) -> Response {
 
 /// Ready means: a policy is in force on every interface of the configuration.
 async fn ready(State(pages): State<Pages>) -> Response {
-    let linked = pages.pins.linked();
-    let missing: Vec<String> = pages
-        .metrics
-        .view()
-        .interfaces
-        .into_iter()
-        .map(|interface| interface.interface)
-        .filter(|interface| !linked.contains(interface))
-        .collect();
+    let not_ready = |text| (StatusCode::SERVICE_UNAVAILABLE, text).into_response();
+    if !pages.pins.exist() {
+        return not_ready("unloaded: nothing is enforced until weir is restarted\n".to_owned());
+    }
+    let (linked, view) = (pages.pins.linked(), pages.metrics.view());
+    let attached = view.interfaces.into_iter().map(|interface| interface.interface);
+    let missing: Vec<String> =
+        attached.filter(|interface| !linked.contains(interface)).chain(view.missing).collect();
     if missing.is_empty() {
         (StatusCode::OK, "ready\n").into_response()
     } else {
-        let text = format!(
-            "not attached: {}; it is tried again, `weir status` and the log say why not\n",
-            missing.join(", ")
-        );
-        (StatusCode::SERVICE_UNAVAILABLE, text).into_response()
+        let names = missing.join(", ");
+        not_ready(format!(
+            "not attached: {names}; it is tried again, `weir status` and the log say why not\n"
+        ))
     }
 }

@@ -8,7 +8,7 @@ use ratatui::{
 
 use super::{
     Snapshot, State,
-    grid::{Cell, Section, short},
+    grid::{Cell, Row, Section, short},
     state::Front,
 };
 use crate::config::Enforce;
@@ -21,7 +21,9 @@ const ALL_HEIGHT: u16 = 30;
 const NAME_MIN: u16 = 15;
 const NAME_MAX: u16 = 39;
 
-const KEYS: &str = "q quit  ? help  Tab section  s sort  / filter  b ban  e explain  p pause";
+/// Where there is no room for all keys, help tells of the rest.
+const KEYS: [&str; 8] =
+    ["q quit", "? help", "Tab section", "s sort", "/ filter", "b ban", "e explain", "p pause"];
 const HELP: &str = "\
 q        quit
 Tab      next section; Shift-Tab the one before
@@ -82,7 +84,7 @@ pub fn draw(frame: &mut Frame<'_>, state: &State, look: Look) {
     } else {
         section(frame, body, state, state.section(), look);
     }
-    frame.render_widget(footer(state), foot);
+    frame.render_widget(footer(state, foot.width), foot);
     front(frame, body, state, look);
 }
 
@@ -127,7 +129,7 @@ fn short_count(snapshot: &Snapshot) -> String {
     short((snapshot.events_left_out + snapshot.events_lost) as f64)
 }
 
-fn footer(state: &State) -> Paragraph<'static> {
+fn footer(state: &State, width: u16) -> Paragraph<'static> {
     if *state.front() == Front::Filter {
         return Paragraph::new(Line::styled(format!("filter: {}_", state.filter()), Look::bold()));
     }
@@ -138,7 +140,20 @@ fn footer(state: &State) -> Paragraph<'static> {
         "" => String::new(),
         filter => format!("  [filter: {filter}]"),
     };
-    Paragraph::new(Line::styled(format!("{KEYS}{filter}"), Look::dim()))
+    let room = usize::from(width).saturating_sub(filter.chars().count());
+    Paragraph::new(Line::styled(format!("{}{filter}", keys(room)), Look::dim()))
+}
+
+/// Returns as many keys as there is room for.
+fn keys(room: usize) -> String {
+    let mut text = KEYS[0].to_owned();
+    for key in &KEYS[1..] {
+        if text.len() + 2 + key.len() > room {
+            break;
+        }
+        text = format!("{text}  {key}");
+    }
+    text
 }
 
 /// Shows all sections, that of the sources largest.
@@ -185,15 +200,7 @@ fn section(frame: &mut Frame<'_>, area: Rect, state: &State, section: Section, l
             }
         }))
     });
-    // Names are as wide as they are, numbers in their columns, and what is last has the rest.
-    let last = section.columns().len() - 1;
-    let name = rows.iter().filter_map(|row| row.cells.first()).map(|cell| cell.text().chars().count()).max();
-    let name = u16::try_from(name.unwrap_or(0)).unwrap_or(u16::MAX).clamp(NAME_MIN, NAME_MAX);
-    let widths = section.columns().iter().enumerate().map(|(at, (_, width))| match at {
-        0 => Constraint::Length(name),
-        at if at == last => Constraint::Fill(1),
-        _ => Constraint::Length(*width),
-    });
+    let widths = widths(section, &rows);
     let mut block = Block::bordered().title(format!(" {} ", section.title()));
     if looked_at {
         block = block.border_style(look.tint(Color::Cyan)).title_style(Look::bold());
@@ -204,6 +211,27 @@ fn section(frame: &mut Frame<'_>, area: Rect, state: &State, section: Section, l
         .row_highlight_style(Style::new().add_modifier(Modifier::REVERSED));
     let selected = state.selected(section, &rows).filter(|_| looked_at);
     frame.render_stateful_widget(table, area, &mut TableState::default().with_selected(selected));
+}
+
+/// Words are as wide as they are, numbers have their columns, and what is last has the rest.
+fn widths(section: Section, rows: &[Row]) -> Vec<Constraint> {
+    let columns = section.columns();
+    let longest = |at: usize| {
+        let cells = rows.iter().filter_map(|row| row.cells.get(at));
+        u16::try_from(cells.map(|cell| cell.text().chars().count()).max().unwrap_or(0)).unwrap_or(u16::MAX)
+    };
+    let is_text = |at| rows.first().is_some_and(|row| matches!(row.cells.get(at), Some(Cell::Text(_))));
+    let width = |(at, (title, width)): (usize, &(&str, u16))| match at {
+        0 => Constraint::Length(longest(0).clamp(NAME_MIN, NAME_MAX)),
+        at if at + 1 == columns.len() => Constraint::Fill(1),
+        at if is_text(at) => {
+            // The title, and the mark of what is sorted by.
+            let least = u16::try_from(title.len() + 1).unwrap_or(*width).min(*width);
+            Constraint::Length(longest(at).clamp(least, *width))
+        }
+        _ => Constraint::Length(*width),
+    };
+    columns.iter().enumerate().map(width).collect()
 }
 
 /// Draws what is in front of the tables.
@@ -239,7 +267,10 @@ mod tests {
     use ratatui::{Terminal, backend::TestBackend};
 
     use super::*;
-    use crate::top::state::tests::{press, snapshot};
+    use crate::top::{
+        sources::tests::view,
+        state::tests::{press, snapshot},
+    };
 
     fn screen(state: &State, width: u16, height: u16) -> String {
         let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
@@ -271,12 +302,29 @@ mod tests {
             "PPS▾",
             "feed bad",
             "q quit",
+            "p pause",
         ] {
             assert!(shown.contains(text), "no `{text}` in:\n{shown}");
         }
         press(&mut state, "\t");
         let shown = screen(&state, 80, 24);
         assert!(shown.contains("BYTES/S") && !shown.contains("192.0.2.7"), "{shown}");
+    }
+
+    #[test]
+    fn who_says_so_has_the_room_that_reasons_leave() {
+        let mut limited = view("2001:db8:1:2:3:4:5:6", "drop", "limit");
+        limited.limit = Some("per-source".to_owned());
+        limited.answer = Some("drop".to_owned());
+        let mut sources = crate::top::Sources::default();
+        sources.take(&limited);
+        sources.close(1.0, &std::collections::BTreeMap::new());
+        let mut state = State::default();
+        state.set(Snapshot { sources: sources.rows(), ..Snapshot::default() });
+        let shown = screen(&state, 80, 24);
+        assert!(shown.contains("limit   limit per-source"), "{shown}");
+        let narrow = screen(&state, 60, 24);
+        assert!(narrow.contains("q quit  ? help") && !narrow.contains("e expl"), "{narrow}");
     }
 
     #[test]

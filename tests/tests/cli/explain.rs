@@ -130,7 +130,13 @@ fn a_debt_is_told_with_when_it_is_paid() {
     send(&pair, crate::CLEAN, 443, 40);
     has(
         &weir(&agent, &["explain", "192.0.2.77"]),
-        &["over limit per-source", "over, admitted again in ", "limit per-source admits it again after "],
+        &[
+            "dropped by limits",
+            "over limit per-source on https",
+            "`weir allow 192.0.2.77`",
+            "over, admitted again in ",
+            "limit per-source admits it again after ",
+        ],
     );
     let net = &it["limits"][1];
     assert!(net["shadow"].as_bool().unwrap() && net["used"].as_f64().unwrap() > 15.0, "{it}");

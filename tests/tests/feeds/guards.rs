@@ -130,6 +130,11 @@ fn a_list_that_is_held_is_accepted_by_hand() {
     server.list("/faulty", list(400));
     let told = refresh(&agent, "faulty");
     assert!(told.contains("\"shrink\""), "{told}");
+    // Whoever asked for it is told, by a script too.
+    let output = agent.weir(&["feeds", "refresh", "faulty"]).unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let why = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(why.starts_with("weir: feed faulty: held: "), "{why}");
     // Not sent again only to be held again.
     let sent = server.count("/faulty", 200);
     refresh(&agent, "faulty");

@@ -317,5 +317,5 @@ fn some_versions_in_the_kernel() {
             agent.start().unwrap();
         }
     }
-    assert!(agent.log().contains("written=Change"), "{}", agent.log());
+    assert!(agent.log().contains("written=\"change\""), "{}", agent.log());
 }

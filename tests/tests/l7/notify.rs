@@ -141,7 +141,7 @@ fn alertmanager_and_a_webhook_hear_what_is_wrong_and_when_it_is_over() {
     // A configuration that is none.
     stand.agent.configure("enforce: perhaps\n").unwrap();
     stand.agent.signal(Signal::SIGHUP).unwrap();
-    stand.wait_for(&["WeirConfigurationRefused"]);
+    stand.wait_for(&["WeirReloadRefused"]);
     stand.wait_for_webhook(r#""kind":"configuration_refused","state":"firing""#);
     stand.agent.configure(&stand.config).unwrap();
     stand.agent.signal(Signal::SIGHUP).unwrap();
@@ -162,7 +162,7 @@ fn alertmanager_and_a_webhook_hear_what_is_wrong_and_when_it_is_over() {
     stand.pair.client.ip("link del eth0").unwrap();
     stand.wait_for_webhook(r#""kind":"interface_lost","state":"firing""#);
     stand.start_alertmanager().unwrap();
-    stand.wait_for(&["WeirInterfaceLost"]);
+    stand.wait_for(&["WeirInterfaceNotAttached"]);
     stand.pair.server.ip("link add eth0 type veth peer name other\nlink set eth0 up\n").unwrap();
     stand.wait_for(&[]);
     assert!(

@@ -1,4 +1,9 @@
-use std::{collections::BTreeMap, fs, path::Path, process::Command};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use weir_tests::agent::binary;
 
@@ -67,11 +72,13 @@ fn the_package_has_what_hosts_need_and_lintian_agrees() {
         "/usr/share/man/man1/weir-ban.1.gz",
         "/usr/share/doc/weir/copyright",
         "/usr/share/doc/weir/changelog.Debian.gz",
-        "/usr/share/doc/weir/install.md",
-        "/usr/share/doc/weir/examples/example.yaml",
-        "/usr/share/doc/weir/examples/credentials.conf",
-        "/usr/share/doc/weir/examples/prometheus/alerts.yaml",
-        "/usr/share/doc/weir/examples/grafana/weir.json",
+        "/usr/share/doc/weir/docs/install.md",
+        "/usr/share/doc/weir/config/example.yaml",
+        "/usr/share/doc/weir/config/policy-cases.yaml",
+        "/usr/share/doc/weir/config/l7-cases.yaml",
+        "/usr/share/doc/weir/deploy/systemd/credentials.conf",
+        "/usr/share/doc/weir/deploy/prometheus/alerts.yaml",
+        "/usr/share/doc/weir/deploy/grafana/weir.json",
     ] {
         let mode = files.get(path).unwrap_or_else(|| unreachable!("no {path} in {files:#?}"));
         let want = if path == "/usr/bin/weir" { "-rwxr-xr-x" } else { "-rw-r--r--" };
@@ -84,6 +91,37 @@ fn the_package_has_what_hosts_need_and_lintian_agrees() {
     );
     assert!(ok, "{tags}");
     assert!(!tags.contains("unused-override"), "{tags}");
+    links_lead_somewhere(&deb, &directory.path().join("unpacked"));
+}
+
+/// Checks that what the documents of a package lead to is in it.
+fn links_lead_somewhere(deb: &Path, to: &Path) {
+    let (ok, text) = said(Command::new("dpkg-deb").arg("--extract").arg(deb).arg(to));
+    assert!(ok, "{text}");
+    let mut documents = Vec::new();
+    find_documents(&to.join("usr/share/doc/weir"), &mut documents);
+    let mut seen = 0;
+    for document in documents {
+        let text = fs::read_to_string(&document).unwrap();
+        let targets = text.split("](").skip(1).filter_map(|rest| rest.split([')', '#']).next());
+        for target in targets.filter(|target| !target.is_empty() && !target.contains("://")) {
+            let place = document.with_file_name(target);
+            assert!(place.exists(), "{} leads to {target}, which is not in the package", document.display());
+            seen += 1;
+        }
+    }
+    assert!(seen > 200, "only {seen} links were found");
+}
+
+fn find_documents(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            find_documents(&path, found);
+        } else if path.extension().is_some_and(|extension| extension == "md") {
+            found.push(path);
+        }
+    }
 }
 
 #[test]

@@ -77,7 +77,8 @@ fn an_agent_that_hangs_is_started_anew_without_a_gap() {
     fs::create_dir_all(&folder).unwrap();
     fs::write(folder.join("soon.conf"), "[Service]\nWatchdogSec=2\n").unwrap();
     // As docs/install.md has it: a key that only root and the agent can read.
-    let example = fs::read_to_string(host.file("/usr/share/doc/weir/examples/credentials.conf")).unwrap();
+    let example =
+        fs::read_to_string(host.file("/usr/share/doc/weir/deploy/systemd/credentials.conf")).unwrap();
     fs::write(folder.join("credentials.conf"), example).unwrap();
     fs::create_dir_all(host.file("/etc/weir/credentials")).unwrap();
     fs::write(host.file("/etc/weir/credentials/crowdsec.key"), "secret").unwrap();

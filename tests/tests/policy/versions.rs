@@ -87,6 +87,9 @@ fn what_is_refused_changes_nothing() {
     let path = path.to_str().unwrap();
     let said = refused(&agent, &["policy", "apply", path], 64);
     assert!(said.contains(&format!("{path}:8:")) && said.contains("write 198.51.100.0/24"), "{said}");
+    let output = agent.weir(&["policy", "apply", path, "-o", "json"]).unwrap();
+    let problem: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((output.status.code(), &problem["problems"][0]["line"]), (Some(64), &8.into()), "{problem}");
     let mut control = Control::connect(&agent.socket()).unwrap();
     let (status, body) = control.request("POST", "/v1/policies", r#"{"text": "colour: red\n"}"#).unwrap();
     let problem: Value = serde_json::from_str(&body).unwrap();
@@ -94,8 +97,10 @@ fn what_is_refused_changes_nothing() {
     assert_eq!(control.request("POST", "/v1/policies", r#"{"text": "", "colour": 1}"#).unwrap().0, 400);
     same("an invalid one");
     agent.write("new.yaml", config(&agent, "").replace("eth0", "eth7")).unwrap();
-    let said = refused(&agent, &["policy", "apply", path], 1);
-    assert!(said.contains("eth7: no such interface"), "{said}");
+    for how in [&["policy", "apply", path][..], &["policy", "apply", "--dry-run", path]] {
+        let said = refused(&agent, how, 1);
+        assert!(said.contains("eth7: no such interface"), "{said}");
+    }
     same("one that cannot be put in force");
     assert!(refused(&agent, &["policy", "rollback"], 1).contains("no version before"));
     assert!(refused(&agent, &["policy", "show", "9"], 1).contains("no version 9"));
@@ -116,6 +121,21 @@ fn what_is_refused_changes_nothing() {
 }
 
 #[test]
+fn what_may_not_be_meant_so_is_told() {
+    let pair = Pair::new().unwrap();
+    let agent = started(&pair);
+    assert!(weir(&agent, &["throttle", "203.0.113.9"]).contains("no limit has a slower pace"));
+    let new = config(&agent, "allow: [0.0.0.0/0]\n").replace("bad.netset", "typo.netset");
+    let path = agent.write("new.yaml", new).unwrap();
+    let said = weir(&agent, &["policy", "apply", path.to_str().unwrap()]);
+    for want in ["any source in 0.0.0.0/0", "feed bad: ", "typo.netset", "nothing of it is in force"] {
+        assert!(said.contains(want), "no `{want}` in {said}");
+    }
+    weir(&agent, &["policy", "rollback"]);
+    assert_eq!(deliver(&pair, [LISTED]), [0]);
+}
+
+#[test]
 fn only_who_may_change_does() {
     let pair = Pair::new().unwrap();
     let agent = started(&pair);
@@ -125,15 +145,22 @@ fn only_who_may_change_does() {
     }
     let program = agent.directory().join("weir");
     fs::copy(binary().unwrap(), &program).unwrap();
-    let mut setpriv = Namespace::command(&pair.server, "setpriv");
-    setpriv.args(["--reuid=65534", "--regid=65534", "--clear-groups", "--"]).arg(&program);
-    setpriv.arg("--socket").arg(&socket).args(["policy", "apply"]).arg(config_path(&agent));
-    let output = setpriv.output().unwrap();
-    assert!(
-        !output.status.success() && text(&output).contains("may read here, not change"),
-        "{}",
-        text(&output)
-    );
+    let nobody = || {
+        let mut setpriv = Namespace::command(&pair.server, "setpriv");
+        setpriv.args(["--reuid=65534", "--regid=65534", "--clear-groups", "--"]).arg(&program);
+        setpriv
+    };
+    let mut apply = nobody();
+    apply.arg("--socket").arg(&socket).args(["policy", "apply"]).arg(config_path(&agent));
+    let state = agent.directory().join("state");
+    fs::set_permissions(&state, PermissionsExt::from_mode(0o700)).unwrap();
+    let mut history = nobody();
+    history.arg("--state").arg(state).args(["policy", "history"]);
+    for (mut command, why) in [(apply, "may read here, not change"), (history, "who reads versions is root")]
+    {
+        let output = command.output().unwrap();
+        assert!(!output.status.success() && text(&output).contains(why), "{}", text(&output));
+    }
 }
 
 #[test]

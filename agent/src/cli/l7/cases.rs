@@ -7,9 +7,12 @@ use std::{
 
 use serde::Deserialize;
 
-use crate::decision::{
-    Client, Decision, Request, Source,
-    source::{Ban, Listed, Pressure},
+use crate::{
+    config::ConfigError,
+    decision::{
+        Client, Decision, Request, Source,
+        source::{Ban, Listed, Pressure},
+    },
 };
 
 /// Largest file that is read.
@@ -26,6 +29,9 @@ pub(in crate::cli) enum CasesError {
         /// Why.
         error: io::Error,
     },
+    /// What the reader of YAML refuses.
+    #[error("{0}")]
+    Yaml(ConfigError),
     /// What stands in it.
     #[error("{}: {message}", .path.display())]
     Invalid {
@@ -132,11 +138,8 @@ pub(in crate::cli) fn read(path: &Path) -> Result<String, CasesError> {
 /// Reads the text of such a file; `path` is for messages.
 pub(super) fn parse(path: &Path, text: &str) -> Result<Vec<Case>, CasesError> {
     let parsed: Result<Cases, _> = serde_saphyr::from_str(text);
-    let invalid = |error: serde_saphyr::Error| CasesError::Invalid {
-        path: path.to_owned(),
-        message: error.to_string(),
-    };
-    Ok(parsed.map_err(invalid)?.cases)
+    let refused = |error| CasesError::Yaml(ConfigError::from_yaml(path, text, &error));
+    Ok(parsed.map_err(refused)?.cases)
 }
 
 impl Case {

@@ -12,18 +12,21 @@ use serde::Serialize;
 
 use crate::{
     api::policies::{self, Applied, Manner},
-    cli::{CliError, EXIT_FAILURE, EXIT_USAGE, Output},
+    cli::{
+        CliError, EXIT_FAILURE, EXIT_USAGE, Output,
+        value::{note, number},
+    },
     client::{Client, ClientError},
     config::Config,
-    output,
-    versions::file,
+    output::{self, Format},
+    versions::{Version, file},
 };
 
 /// How a policy is put in force.
 #[derive(Args, Debug)]
 struct How {
     /// Why; `weir policy history` shows it.
-    #[arg(long, default_value_t, value_name = "TEXT")]
+    #[arg(long, default_value_t, hide_default_value = true, value_name = "TEXT", value_parser = note)]
     note: String,
     /// Only say whether the agent would take it; nothing is changed.
     #[arg(long)]
@@ -47,7 +50,7 @@ pub(in crate::cli) struct Apply {
 #[derive(Args, Debug)]
 pub(in crate::cli) struct Rollback {
     /// The version; without it, the one before the present.
-    #[arg(value_name = "VERSION")]
+    #[arg(value_name = "VERSION", value_parser = number(0..=u64::MAX))]
     version: Option<u64>,
     #[command(flatten)]
     how: How,
@@ -85,6 +88,9 @@ fn send(socket: &Path, page: &str, body: &impl Serialize, output: &Output) -> Re
         Ok(applied) => applied,
         Err(ClientError::Refused(problem)) => {
             output::error(&problem);
+            if output.output == Format::Json {
+                output::print(Format::Json, &problem, |_| String::new());
+            }
             let invalid = problem.status == StatusCode::UNPROCESSABLE_ENTITY;
             return Ok(ExitCode::from(if invalid { EXIT_USAGE } else { EXIT_FAILURE }));
         }
@@ -106,6 +112,9 @@ fn sentence(applied: &Applied) -> String {
             )
         }
         Applied { dry_run: true, .. } => format!("nothing would change: it is {version}, which is in force"),
+        Applied { changed: true, policy: Some(Version { returns_to: Some(number), .. }), .. } => {
+            format!("{version} is in force; it says what version {number} said")
+        }
         Applied { changed: true, .. } => format!("{version} is in force"),
         Applied { .. } => format!("nothing has changed: it is {version}, which was in force"),
     }

@@ -90,7 +90,7 @@ struct Difference {
 
 impl Diff {
     pub(super) fn run(self, state: &Path) -> Result<ExitCode, CliError> {
-        let versions = Versions::open(state);
+        let versions = Versions::list(state)?;
         let mut what = self.what.into_iter();
         let (from, to) = match (what.next(), what.next()) {
             (Some(from), Some(to)) => (Some(from), to),

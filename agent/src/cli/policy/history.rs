@@ -6,7 +6,7 @@ use clap::Args;
 
 use crate::{
     api::policies::{self, Shown},
-    cli::{CliError, Output},
+    cli::{CliError, Output, value::number},
     output::{self, Format, table},
     record,
     versions::{Version, Versions},
@@ -21,15 +21,15 @@ pub(in crate::cli) struct History {
 #[derive(Args, Debug)]
 pub(in crate::cli) struct Show {
     /// The version; without it, the newest.
-    #[arg(value_name = "VERSION")]
+    #[arg(value_name = "VERSION", value_parser = number(0..=u64::MAX))]
     version: Option<u64>,
     #[command(flatten)]
     output: Output,
 }
 
 impl History {
-    pub(super) fn run(&self, state: &Path) {
-        let history = policies::History::of(&Versions::open(state));
+    pub(super) fn run(&self, state: &Path) -> Result<(), CliError> {
+        let history = policies::History::of(&Versions::list(state)?);
         output::print(self.output.output, &history, |history| {
             if history.policies.is_empty() {
                 return format!("nothing was put in force yet, as far as {} knows\n", state.display());
@@ -37,6 +37,7 @@ impl History {
             let header = &["VERSION", "TIME", "BY", "HOW", "DIGEST", "SIGNED", "NOTE"];
             table(header, history.policies.iter().map(row))
         });
+        Ok(())
     }
 }
 
@@ -66,7 +67,7 @@ fn date(seconds: u64) -> String {
 
 impl Show {
     pub(super) fn run(&self, state: &Path) -> Result<(), CliError> {
-        let versions = Versions::open(state);
+        let versions = Versions::list(state)?;
         let number = match self.version {
             Some(number) => number,
             None => versions.present()?.number,

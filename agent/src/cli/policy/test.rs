@@ -126,7 +126,7 @@ impl Test {
 /// Compiles a configuration with the lists that the cases bring, and what else there is of its own. Of
 /// what this host protects nothing counts but what every host does: cases come out alike everywhere.
 fn compile(config: &Config, suite: &Suite, state: &Path) -> Result<Compiled, CliError> {
-    suite.check_lists(config)?;
+    suite.check(config)?;
     let others = Config {
         feeds: config.feeds.iter().filter(|feed| !suite.lists.contains_key(&feed.name)).cloned().collect(),
         ..config.clone()
@@ -234,6 +234,6 @@ fn text(tested: &Tested) -> String {
         let names: std::collections::BTreeSet<&str> = rows.map(|row| row.name.as_str()).collect();
         names.len()
     };
-    let all = names(&mut tested.cases.iter());
-    format!("{text}\n{all} cases, {} not as expected\n", names(&mut failed.into_iter()))
+    let all = output::counted(names(&mut tested.cases.iter()), "case");
+    format!("{text}\n{all}, {} not as expected\n", names(&mut failed.into_iter()))
 }

@@ -15,6 +15,7 @@ use crate::{
         catalogue::{self, Known},
         pack,
     },
+    output::whole,
 };
 
 /// The largest weight a feed may have, so that sums stay numbers.
@@ -230,7 +231,7 @@ fn crowdsec(check: &mut Check, field: &str, http: Http, raw: &raw::feed::Crowdse
     let every = raw.usage_interval.as_ref().and_then(|text| {
         let Lasts(every) = check.parse(&field, text)?;
         if every.is_some_and(|every| every < INTERVAL_MIN) {
-            let least = humantime::format_duration(INTERVAL_MIN);
+            let least = whole(INTERVAL_MIN.as_secs());
             check.problem(text.referenced, &field, format!("`{}` is less than {least}", text.value));
         }
         every
@@ -284,7 +285,7 @@ fn interval(
     let interval = interval.unwrap_or(Lasts::MAX);
     let floor = known.map_or(INTERVAL_MIN, Known::floor);
     if interval < floor {
-        let floor = humantime::format_duration(floor);
+        let floor = whole(floor.as_secs());
         let message = format!("`{}` is less than {floor}, which its publisher asks for", text.value);
         check.problem(text.referenced, &field, message);
     }

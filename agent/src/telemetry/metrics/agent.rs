@@ -31,11 +31,16 @@ impl Page {
         Ok(())
     }
 
-    pub(super) fn policy(&self, record: &Record, publish_seconds: f64) -> prometheus::Result<()> {
+    pub(super) fn policy(
+        &self,
+        record: &Record,
+        publish_seconds: f64,
+        unloaded: bool,
+    ) -> prometheus::Result<()> {
         self.set(
             "weir_enforcing",
-            "1 if the policy drops, 0 if it only counts what it would drop.",
-            i64::from(record.enforce == Enforce::Enforce),
+            "1 if the policy drops, 0 if it only counts what it would drop or was unloaded.",
+            i64::from(record.enforce == Enforce::Enforce && !unloaded),
         )?;
         self.counter(
             "weir_policy_publications_total",

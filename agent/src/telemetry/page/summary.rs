@@ -138,7 +138,7 @@ impl Facts {
             now: milliseconds(),
             started,
             applied: view.record.published,
-            status: status::read(&self.pins, &self.state)?,
+            status: status::read(&self.pins, &self.state)?.heard(true),
             feeds: feeds(&view, &reading),
             limits: limits(&view, &reading),
             tables: tables(&view, &reading),

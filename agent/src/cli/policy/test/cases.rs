@@ -22,7 +22,7 @@ use weir_common::{
 use super::packet::RawPacket;
 use crate::{
     cli::l7::{CasesError, read_cases},
-    config::{self, Config},
+    config::{self, Config, ConfigError},
     offline::Why,
 };
 
@@ -151,7 +151,8 @@ pub(super) fn load(path: &Path) -> Result<Suite, CasesError> {
 
 /// Reads the text of such a file; `path` is for messages, and paths in it are relative to it.
 pub(super) fn parse_text(path: &Path, text: &str) -> Result<Suite, CasesError> {
-    let raw: RawSuite = serde_saphyr::from_str(text).map_err(|error| invalid(path, error.to_string()))?;
+    let raw: RawSuite = serde_saphyr::from_str(text)
+        .map_err(|error| CasesError::Yaml(ConfigError::from_yaml(path, text, &error)))?;
     let RawSuite { config, lists, cases } = raw;
     if cases.is_empty() {
         return Err(invalid(path, "no cases: name at least one".to_owned()));
@@ -267,8 +268,30 @@ fn time(field: &str, text: Option<&Spanned<String>>) -> Result<Duration, Refused
 }
 
 impl Suite {
-    /// Refuses lists for feeds that the configuration does not have.
-    pub(super) fn check_lists(&self, config: &Config) -> Result<(), CasesError> {
+    /// Refuses what is about feeds and limits that the configuration does not have.
+    pub(super) fn check(&self, config: &Config) -> Result<(), CasesError> {
+        self.check_lists(config)?;
+        let steps = self.cases.iter().flat_map(|case| &case.steps);
+        steps.into_iter().try_for_each(|step| {
+            let reason = step.expect.reason.as_deref().unwrap_or_default();
+            let refused = |message: String| Err(at(&self.path, step.line, &message));
+            let Some((word, name)) = reason.split_once(':') else { return Ok(()) };
+            let names: Vec<&str> = match word {
+                "feed" | "observe" => {
+                    let consensus = config.consensus.iter().map(|consensus| consensus.name.as_str());
+                    config.feeds.iter().map(|feed| feed.name.as_str()).chain(consensus).collect()
+                }
+                "limit" | "valve" => config.limits.iter().map(|limit| limit.name.as_str()).collect(),
+                _ => return Ok(()),
+            };
+            if names.contains(&name) {
+                return Ok(());
+            }
+            refused(format!("expect.reason: the configuration has no `{name}` for `{word}:`, but {names:?}"))
+        })
+    }
+
+    fn check_lists(&self, config: &Config) -> Result<(), CasesError> {
         let unknown = self.lists.keys().find(|name| !config.feeds.iter().any(|feed| feed.name == **name));
         match unknown {
             None => Ok(()),

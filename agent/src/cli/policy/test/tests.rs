@@ -82,7 +82,10 @@ fn a_wrong_file_is_an_error_with_its_line() {
         (error("cases: ["), &["c.yaml"]),
         (error("lists: {bad: [10.0.0.0/33]}\ncases: [{name: x}]"), &["line 1", "lists.bad", "10.0.0.0/33"]),
         (case("packet: {src: 192.0.2.1}"), &["line 2", "cases[0]", "missing"]),
-        (case(&format!("packet: {{source: 192.0.2.1}}\n    {expect}")), &["c.yaml", "source"]),
+        (
+            case(&format!("packet: {{source: 192.0.2.1}}\n    {expect}")),
+            &["c.yaml:3:", "cases[0].packet.source", "unknown field"],
+        ),
         (case(&format!("packet: {{src: 192.0.2}}\n    {expect}")), &["c.yaml"]),
         (case(&format!("packet: {{dport: 1}}\n    {expect}")), &["packet.src: is missing"]),
         (
@@ -127,6 +130,13 @@ fn a_wrong_file_is_an_error_with_its_line() {
         suite("lists: {good: []}\ncases: [{name: x, packet: {src: 192.0.2.1}, expect: {verdict: pass}}]");
     let error = compile(&config(), &unknown, Path::new("/nonexistent")).unwrap_err().to_string();
     assert!(error.contains("lists.good") && error.contains("bad"), "{error}");
+    for (reason, want) in [("feed:nope", "`nope` for `feed:`, but [\"bad\""), ("limit:x", "`x` for `limit:`")]
+    {
+        let expect = format!("{{reason: '{reason}'}}");
+        let text = format!("cases:\n- {{name: x, packet: {{src: 192.0.2.1}}, expect: {expect}}}\n");
+        let error = compile(&config(), &suite(&text), Path::new("/nonexistent")).unwrap_err().to_string();
+        assert!(error.contains("cases.yaml: line 2") && error.contains(want), "{error}");
+    }
 }
 
 /// Frames of all shapes are what they say, in the eyes of the parser of the kernel.
