@@ -5,11 +5,11 @@ use crate::config::{Config, FeedAction};
 
 /// What is allowed as a whole and is wider than this is told.
 const ALLOW_V4_BITS_MIN: u8 = 8;
-/// Likewise; RFC 4291 has the blocks from which registries give.
+/// Likewise: wider than what most registries have been given as a whole.
 const ALLOW_V6_BITS_MIN: u8 = 16;
 /// Where nothing is slowed down.
-pub const NO_SLOWER_PACE: &str = "no limit has a slower pace for suspicious sources, so this slows nobody down: give one a \
-     `suspicious` rate";
+pub const NO_SLOWER_PACE: &str = "no limit has a slower pace for suspicious sources, so this slows nobody \
+     down: give one a `suspicious` rate";
 
 /// Returns a sentence for each, as `weir check` and the log show it. The limiter has 2^`limiter_bits` lines.
 #[must_use]
@@ -38,14 +38,14 @@ mod tests {
 
     #[test]
     fn what_slows_nobody_down_is_told() {
-        let limit = "services: [{name: web, ports: [443/tcp]}]\nlimits: [{name: l, service: web, rate: 100/s, burst: 9";
-        let feed = "feeds: [{name: f, path: /f, action: suspicious}]\n";
-        assert_eq!(warnings(&format!("{limit}}}]\n")), Vec::<String>::new());
-        assert!(
-            warnings(&format!("{limit}}}]\n{feed}"))[0].starts_with("feed f: no limit has a slower pace")
-        );
-        let suspicious = ", suspicious: {rate: 10/s, burst: 9}}]\n";
-        assert_eq!(warnings(&format!("{limit}{suspicious}{feed}")), Vec::<String>::new());
+        let feed = "feeds: [{name: f, path: /f, action: suspicious}]";
+        let with = |more: &str, feed: &str| {
+            let limit = format!("{{name: l, service: web, packets: {{rate: 100/s, burst: 9{more}}}}}");
+            warnings(&format!("services: [{{name: web, ports: [443/tcp]}}]\nlimits: [{limit}]\n{feed}\n"))
+        };
+        assert_eq!(with("", ""), Vec::<String>::new());
+        assert!(with("", feed)[0].starts_with("feed f: no limit has a slower pace"));
+        assert_eq!(with(", suspicious: {rate: 10/s, burst: 9}", feed), Vec::<String>::new());
     }
 
     #[test]
