@@ -1,6 +1,7 @@
 //! Programs that do not outlive the test.
 
 use std::{
+    fs,
     process::{Child, Command, ExitStatus, Output},
     sync::mpsc::{self, Receiver, RecvTimeoutError, Sender},
     thread::{self, JoinHandle},
@@ -137,7 +138,12 @@ fn watch(mut child: Child, orders: &Receiver<Signal>, ended: &Sender<ExitStatus>
             Ok(signal) => _ = kill(Pid::from_raw(child.id().cast_signed()), signal),
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => {
+                // Workers of nginx, for example, would outlive it, and their namespaces with them.
+                let started = started_by(child.id());
                 _ = child.kill();
+                for id in started {
+                    _ = kill(Pid::from_raw(id), Signal::SIGKILL);
+                }
                 _ = child.wait();
                 return;
             }
@@ -147,6 +153,17 @@ fn watch(mut child: Child, orders: &Receiver<Signal>, ended: &Sender<ExitStatus>
             return;
         }
     }
+}
+
+/// Returns the processes that a process has started, and those have: proc(5), `children`.
+fn started_by(id: u32) -> Vec<i32> {
+    let threads = fs::read_dir(format!("/proc/{id}/task")).into_iter().flatten().flatten();
+    let children = threads.filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok());
+    let ids: Vec<u32> = children
+        .flat_map(|ids| ids.split_whitespace().map(str::parse).collect::<Vec<_>>())
+        .flatten()
+        .collect();
+    ids.into_iter().flat_map(|id| [vec![id.cast_signed()], started_by(id)].concat()).collect()
 }
 
 #[cfg(test)]
@@ -164,6 +181,26 @@ mod tests {
 
     fn is_alive(id: u32) -> bool {
         kill(Pid::from_raw(id.cast_signed()), None).is_ok()
+    }
+
+    #[test]
+    fn what_it_has_started_ends_with_it() {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", "sleep 60 & wait"]);
+        let process = Process::spawn(shell).unwrap();
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while started_by(process.id()).is_empty() {
+            assert!(Instant::now() < deadline, "the shell starts nothing");
+            thread::sleep(POLL);
+        }
+        let started = started_by(process.id());
+        drop(process);
+        // Whoever gets the orphan takes it away.
+        let lives = |id: &i32| fs::read_link(format!("/proc/{id}/exe")).is_ok();
+        while started.iter().any(lives) {
+            assert!(Instant::now() < deadline, "{started:?}");
+            thread::sleep(POLL);
+        }
     }
 
     #[test]

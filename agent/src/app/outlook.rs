@@ -60,14 +60,21 @@ impl App {
             seconds = view.publish_seconds,
             "policy in force"
         );
-        for warning in warnings::of(&self.config, self.datapath.sizes().limiter_bits) {
-            tracing::warn!("{warning}");
-        }
         for conflicts in &record.conflicts {
             tracing::warn!(list = %conflicts.list, entries = conflicts.entries,
                 "the list names what must not be cut off; see `weir status`");
         }
         self.store(record);
+    }
+
+    /// Returns what of the configuration in force may not be meant so.
+    pub(super) fn warnings(&self) -> Vec<String> {
+        warnings::of(&self.config, self.datapath.sizes().limiter_bits)
+    }
+
+    /// Logs them, and before them another.
+    pub(super) fn warn(&self, another: Option<String>) {
+        another.into_iter().chain(self.warnings()).for_each(|warning| tracing::warn!("{warning}"));
     }
 
     /// Says which lists are held back and which interfaces are not protected, to whom it concerns.

@@ -22,7 +22,7 @@ use crate::{
     digest::Digest,
     feed::Feed,
     notify::Kind,
-    policy::{generations::Way, warnings},
+    policy::generations::Way,
     telemetry::metrics::{Metrics, View},
     versions::{
         By, Cause, How, Proposal, Saved, Version, VersionError, Versions,
@@ -71,6 +71,7 @@ impl App {
         let cause = Cause { by: By::start(), how: How::Start, returns_to: None, note: String::new() };
         let Kept { made, .. } = self.keep(proposal, cause.clone(), signed, false);
         tell(&cause, Ok(&made));
+        self.warn(None);
     }
 
     /// Reads the configuration anew, and all lists with it.
@@ -90,9 +91,7 @@ impl App {
         self.takes(&proposal.config)?;
         let warning = self.at_start_warning(&proposal.config);
         self.adopt(metrics, proposal.config.clone(), || Ok(()))?;
-        if let Some(warning) = warning {
-            tracing::warn!("{warning}");
-        }
+        self.warn(warning);
         Ok(self.keep(&proposal, cause.clone(), signed, false).made)
     }
 
@@ -182,7 +181,7 @@ impl App {
         self.reloaded(metrics, true);
         let kept = self.keep(proposal, cause.clone(), signed, manner.until_restart);
         warnings.extend(kept.warnings);
-        warnings.extend(warnings::of(&self.config, self.datapath.sizes().limiter_bits));
+        warnings.extend(self.warnings());
         warnings.extend(self.feeds.iter().filter_map(not_read));
         let changed = kept.made.is_some();
         let policy = kept.made.or_else(|| self.versions.newest().cloned());

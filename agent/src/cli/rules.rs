@@ -223,12 +223,7 @@ fn what(view: &View) -> String {
         text.push_str(" (proxies)");
     }
     if let Some(profile) = view.rule.profile.filter(|profile| *profile != Profile::Suspicious) {
-        let pace = match profile {
-            Profile::Default => "default",
-            Profile::Partner => "partner",
-            Profile::Suspicious => "suspicious",
-        };
-        _ = write!(text, " ({pace})");
+        _ = write!(text, " ({})", profile.as_str());
     }
     text
 }

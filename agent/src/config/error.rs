@@ -7,6 +7,7 @@ use std::{
 
 use serde::{Deserialize, Serialize};
 use serde_saphyr::Error;
+use strsim::levenshtein;
 
 use super::place::{self, Place};
 
@@ -110,24 +111,10 @@ fn scalar(ty: &str) -> &str {
 /// Says what is possible, and what comes nearest to what was written.
 fn instead(written: &str, possible: &[&str]) -> String {
     let all = possible.join(", ");
-    let close = |name: &&&str| distance(written, name) <= written.chars().count().div_ceil(3);
-    let nearest = possible.iter().filter(close).min_by_key(|name| distance(written, name));
+    let close = |name: &&&str| levenshtein(written, name) <= written.chars().count().div_ceil(3);
+    let nearest = possible.iter().filter(close).min_by_key(|name| levenshtein(written, name));
     let nearest = nearest.map(|name| format!("; did you mean `{name}`?"));
     format!(", expected one of {all}{}", nearest.unwrap_or_default())
-}
-
-/// Returns how many letters have to be added, taken away or replaced to make one word of another.
-fn distance(one: &str, other: &str) -> usize {
-    let mut row: Vec<usize> = (0..=other.chars().count()).collect();
-    for (i, a) in one.chars().enumerate() {
-        let mut diagonal = std::mem::replace(&mut row[0], i + 1);
-        for (j, b) in other.chars().enumerate() {
-            let replaced = diagonal + usize::from(a != b);
-            diagonal = row[j + 1];
-            row[j + 1] = replaced.min(diagonal + 1).min(row[j] + 1);
-        }
-    }
-    row[other.chars().count()]
 }
 
 impl fmt::Display for ConfigError {

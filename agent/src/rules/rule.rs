@@ -55,6 +55,12 @@ pub enum Profile {
 }
 
 impl Profile {
+    /// Returns its name, which is that of the kernel's profile.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        limit::PROFILE_NAMES[self.number() as usize]
+    }
+
     const fn number(self) -> u8 {
         match self {
             Self::Default => limit::DEFAULT,
