@@ -6,6 +6,7 @@ use anyhow::{Context as _, Result};
 use weir_tests::image;
 
 use crate::{
+    release,
     setup::{self, Need},
     sh,
 };
@@ -32,8 +33,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         fs::canonicalize(path).with_context(|| path.display().to_string())?
     } else {
         setup::ensure(&[Need::Build])?;
-        sh::run(sh::command("cargo").args(["build", "--release", "--locked", "--package", "weir"]))?;
-        sh::root().join("target/release/weir")
+        release::build("weir")?
     };
     let context = sh::root().join(CONTEXT);
     image::lay_out(&binary, &context)?;

@@ -3,15 +3,17 @@
 use anyhow::Result;
 
 use crate::{
+    fuzz,
     setup::{self, Need},
     sh, tidy,
 };
 
-/// Checks formatting, clippy, dependencies and invariants.
+/// Checks formatting, clippy, fuzz targets, dependencies and invariants.
 pub(crate) fn run() -> Result<()> {
     setup::ensure(&[Need::Lint])?;
     sh::run(sh::command("cargo").args(["fmt", "--all", "--check"]))?;
     clippy()?;
+    fuzz::check()?;
     dependencies()?;
     tidy::run()
 }

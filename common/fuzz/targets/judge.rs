@@ -9,11 +9,14 @@ use weir_common::{
     counter::Outcome,
     gcra::Profile,
     heap::Heap,
-    limit::{self, Dimension, Limit},
+    limit::{self, Dimension, Limit, Scope},
     line::Memory as _,
     map::{Map, Sizes},
     packet::{Kind, Packet, parse, tunnel},
-    table::{v4, v6},
+    table::{
+        v4,
+        v6::{self, Lengths},
+    },
     verdict::Reason,
 };
 use weir_ebpf::{Case, judge};
@@ -39,11 +42,12 @@ fn host() -> Heap {
     let mut policy = Policy { v4_bits: 17, v6_bits: 10, seed: Seed(3, 5), ..Policy::NONE };
     v4::insert(&heap, 0, &policy, BALANCER_V4, 32, BALANCER).expect("room");
     v4::insert(&heap, 0, &policy, LISTED_V4.0, LISTED_V4.1, LISTED).expect("room");
-    policy.v6_lengths = v6::set_lengths(&heap, 0, 1 << 47 | 1 << 127);
+    policy.v6_lengths = v6::set_lengths(&heap, 0, &Lengths::of([LISTED_V6.1, 128].into_iter()));
     v6::insert(&heap, 0, &policy, LISTED_V6.0, LISTED_V6.1, LISTED).expect("room");
     v6::insert(&heap, 0, &policy, BALANCER_V6, 128, BALANCER).expect("room");
     let profile = Profile::new(1.0, 3).expect("a profile");
-    Limit { dimension: Dimension::Packets, shadow: false, v6_bits: 64, profiles: [profile; 3] }.store(&heap, 0, 1);
+    let (dimension, scope) = (Dimension::Packets, Scope::SOURCE);
+    Limit { dimension, shadow: false, scope, soft: 0, profiles: [profile; 3] }.store(&heap, 0, 1);
     for table in 0..2 {
         limit::set_service(&heap, 0, table, 443, 1);
     }

@@ -16,6 +16,8 @@ mod limits;
 mod http;
 /// HAProxy's SPOP.
 mod haproxy;
+/// What it takes to be asked at all.
+mod echo;
 /// Whom answers to Envoy are compared with.
 mod peer;
 
@@ -47,7 +49,7 @@ use crate::{
     finding::{Bound, Finding},
     ours::PORT,
     stand::{Stand, frame},
-    stats::median,
+    stats::{least, median},
 };
 use load::{Asker, Outcome};
 use peer::Peer;
@@ -70,7 +72,8 @@ struct Surface {
     peer: Option<&'static str>,
 }
 
-const SURFACES: [Surface; 4] = [
+const SURFACES: [Surface; 5] = [
+    Surface { name: "echo", connect: echo::connect, peer: None },
     Surface { name: "grpc", connect: grpc::connect, peer: Some("an ext_authz that answers at once") },
     Surface { name: "limits", connect: limits::connect, peer: Some("Limitador") },
     Surface { name: "http", connect: http::connect, peer: None },
@@ -168,7 +171,8 @@ impl Case {
         let flood = mean(|round| round.flood) / 1e6;
         let beneath = if *flooded { format!(", beneath {flood:.2} Mpps") } else { String::new() };
         finding.noting(format!(
-            "p50 {:.0} µs, p99.9 {:.0} µs, worst of all {:.0} µs; {} asked, {} errors; agent {:.0} % of a CPU{beneath}",
+            "least {:.0} µs, p50 {:.0} µs, p99.9 {:.0} µs, worst of all {:.0} µs; {} asked, {} errors; agent {:.0} % of a CPU{beneath}",
+            least(&p99),
             middle(0.5),
             middle(0.999),
             quantile(ours, 1.0).into_iter().fold(0.0, f64::max),
