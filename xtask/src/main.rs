@@ -11,7 +11,7 @@ mod setup;
 mod demo;
 /// `tidy`: the invariants of the source tree.
 mod tidy;
-/// `lint`: formatting, clippy, dependencies, invariants.
+/// `lint`: formatting, clippy, fuzz targets, dependencies, invariants.
 mod lint;
 /// `test`: everything that can fail.
 mod test;
@@ -54,7 +54,7 @@ enum Task {
     Demo(demo::Args),
     /// Check the invariants of the source tree.
     Tidy,
-    /// Check formatting, clippy, dependencies and invariants.
+    /// Check formatting, clippy, fuzz targets, dependencies and invariants.
     Lint,
     /// Run every test: native, kernel, network and process.
     Test(test::Args),

@@ -11,7 +11,7 @@ use anyhow::{Context as _, Result};
 
 use super::load::Asker;
 
-/// As long as a question of HAProxy.
+/// About as long as a short question.
 const BYTES: usize = 200;
 const PATIENCE: Duration = Duration::from_secs(2);
 
